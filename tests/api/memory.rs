@@ -1,5 +1,4 @@
-//! The process's real memory, not what it counts: its resident size while far more meetings pass through than the cache
-//! holds.
+//! The memory that the process really uses, rather than the bytes that it counts.
 
 use std::{
     sync::{
@@ -21,9 +20,9 @@ use zoom_sim::Meeting;
 
 const BOUND: u64 = 32 << 20;
 const MEETINGS: u64 = 50_000;
-/// Without snapshots: code, threads, and the buffers of connections and flights.
+/// The bytes for everything except snapshots: code, threads, and the buffers of connections and flights.
 const BASE: u64 = 48 << 20;
-/// The memory that 150 flights may add while they wait for their second page. Compressors took 240 MiB.
+/// The bytes that 150 flights may add while they wait for their second page. A compressor for each took 240 MiB.
 const GROWTH: u64 = 60 << 20;
 
 #[test]
@@ -44,7 +43,7 @@ fn a_meeting_over_the_fetch_limit_is_refused_and_remembered() {
 }
 
 #[test]
-fn flights_that_have_no_room_together_wait_for_each_other() {
+fn flights_that_do_not_fit_into_memory_together_wait_for_each_other() {
     let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_millis(50)));
     let ids: Vec<_> = (0..12).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
     for id in &ids {
@@ -73,8 +72,8 @@ fn flights_that_have_no_room_together_wait_for_each_other() {
 }
 
 #[test]
-fn when_every_flight_waits_the_youngest_fails_and_the_others_land() {
-    // In lockstep: each holds one page, and no second page fits beside the others.
+fn when_every_flight_waits_the_youngest_fails_and_the_others_complete() {
+    // The flights advance in lockstep: each holds one page, and no second page fits beside these three.
     let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_millis(300)));
     let ids: Vec<_> = (0..3).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
     for id in &ids {
@@ -108,12 +107,13 @@ fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
     let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
     let (whole, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert!(refused.iter().all(|answer| answer.problem() == "overloaded"));
-    // Sixteen first pages fit at a time. They count while their calls wait for permits.
+    // A first page reserves memory while its call waits for a permit, and sixteen fit at a time.
     assert!((20..=37).contains(&whole.len()), "{} of 100 are fetched", whole.len());
     service.finish(&["limits.heavy_per_second"]);
 }
 
-/// A response of 700 KB: its first bytes slowly, most of it quickly, and the rest slowly. Each pause is 700 ms.
+/// A response of 700 KB: its first and its last 1,000 bytes are sent in these numbers of pieces, with a pause of 700 ms
+/// after each, and the bytes between them at once.
 fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
     let bytes = answer(&page(&"x".repeat(700_000)));
     let (first, rest) = bytes.split_at(1_000);
@@ -127,11 +127,11 @@ fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
 }
 
 #[test]
-fn time_spent_waiting_for_memory_does_not_count_as_zooms() {
+fn waiting_for_memory_does_not_count_towards_zooms_timeouts() {
     let sim = sim(|_| ());
     let (first, others) = ("91000000000", ["91000000001", "91000000002"]);
-    // A call has 6 s. The first call's large part arrives while the others hold all the memory, up to 7 s after its
-    // start.
+    // A call may take 6 s. The large part of the first call can be read only when the other calls end, about 7 s after
+    // the first one started, because they hold the memory until then.
     let zoom = RawZoom::start(
         move |asked| {
             if asked.is_for(first) { in_three_parts(5, 1) } else { in_three_parts(1, 7) }
@@ -145,7 +145,7 @@ fn time_spent_waiting_for_memory_does_not_count_as_zooms() {
     let service = Service::start(&sim, &settings);
     let statuses = thread::scope(|scope| {
         let waits = scope.spawn(|| service.get(&format!("/qos/{first}")).status);
-        // At its third part, after 1.4 s.
+        // The first call sends its third piece after 1.4 s.
         wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") > 500.0).then_some(()));
         let answers = at_once(service.addr, others.map(|id| format!("/qos/{id}")).to_vec());
         let others: Vec<_> = answers.iter().map(|answer| answer.status).collect();
@@ -156,8 +156,8 @@ fn time_spent_waiting_for_memory_does_not_count_as_zooms() {
     service.finish(&[]);
 }
 
-/// Page by page for all of them together: what matters is the memory in use while they wait, not what the allocator
-/// retains later.
+/// All flights get their first page at the same time and then wait for their second. Only the memory in use meanwhile
+/// is measured, not what the allocator retains later.
 #[test]
 fn flights_that_wait_for_their_next_page_take_little_memory() {
     const FLIGHTS: usize = 150;
@@ -213,7 +213,8 @@ fn resident_memory_stays_bounded_however_many_meetings_pass_through() {
         ("limits.heavy_per_day", "10000000"),
         ("telemetry.log_level", "warn,zoom_qos_proxy::app=info"),
     ];
-    // From one to seven participants, so that freed blocks do not fit new ones. The text is generated once.
+    // Meetings have from one to seven participants, so that freed blocks do not fit new ones. The pages are generated
+    // once.
     let pages: Vec<_> =
         (1..=7).map(|participants| Meeting::generated("91234567890", participants, 6).pages()).collect();
     let pages = Arc::new(pages);

@@ -1,4 +1,4 @@
-//! The scenarios that once took most memory, within the memory limit of the chart.
+//! Scenarios that take much memory stay within the chart's memory limit.
 
 use std::{io::Write as _, time::Duration};
 
@@ -20,13 +20,14 @@ const QUEUED: u64 = 1_000;
 /// `limits.memory` as the chart's `_memory.tpl` computes it.
 const CHART_MIB: u64 =
     (CACHE_MIB * 13).div_ceil(10) + 48 + FETCH_MIB * 9 / 4 + 2 * FETCH_MIB + (QUEUED * 32).div_ceil(1_024);
-/// The tests run unoptimised code, of which 24 MiB are resident instead of the image's 10.
+/// The tests run unoptimised code, of which 24 MiB are resident instead of the image's 10: a difference of 14, rounded
+/// up.
 const DEV_MIB: u64 = 16;
 const LIMIT_MIB: u64 = CHART_MIB + DEV_MIB;
-/// `RLIMIT_DATA` counts writable mappings, touched or not: stacks, and memory that the allocator reserves.
+/// A margin for what `RLIMIT_DATA` counts although it is not resident: stacks, and memory that the allocator reserves.
 const MAPPED_MIB: u64 = 96;
 
-/// A service that cannot map more than the chart's limit and this margin. A cgroup would count touched pages, but
+/// Starts a service that cannot map more than the limit and that margin. A cgroup would count resident pages only, but
 /// creating one needs root.
 fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
     let (cache, fetch) = (format!("{CACHE_MIB}MiB"), format!("{FETCH_MIB}MiB"));
@@ -42,7 +43,7 @@ fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
     Service::start_by(sim, &[&ours[..], settings].concat(), &["/usr/bin/prlimit", &limit])
 }
 
-/// Asserts that it never exceeded the limit, and is alive.
+/// Asserts that the service never exceeded the limit, and is alive.
 fn assert_survived(service: Service, what: &str) {
     let most = service.most_resident() / MIB;
     println!("{what}: {most} MiB at most, {} MiB now, of {LIMIT_MIB} MiB", service.resident() / MIB);
@@ -122,7 +123,7 @@ fn twenty_incompressible_pages_fit_the_charts_memory_limit() {
 }
 
 #[test]
-fn closing_a_large_meeting_takes_its_codings_once() {
+fn finishing_a_large_meeting_holds_its_codings_only_once() {
     let sim = roomy();
     let id = "91000000000";
     // These 60 MB do not compress below 47 MiB; the zstd and gzip codings together take twice that.
@@ -164,7 +165,7 @@ fn an_answered_snapshot_is_freed_once_it_is_purged() {
         "{codings} MiB, resident {before}, then {answered}"
     );
     service.ops_purge();
-    // Without another request on the worker that answered.
+    // No further request to the worker that answered is needed.
     wait_for(|| (resident() < answered - codings * 0.9).then_some(()));
     service.finish(&[]);
 }

@@ -58,21 +58,20 @@ fn the_description_is_served_to_everybody_with_a_strong_tag() {
         assert_eq!(again.body.is_empty(), status == 304);
     }
     let dated = [("If-Modified-Since", "Fri, 31 Dec 2100 23:59:59 GMT"), ("Cache-Control", "only-if-cached")];
-    assert_eq!(request(service.addr, "GET", "/openapi.json", &dated).status, 200, "it has no date");
+    assert_eq!(request(service.addr, "GET", "/openapi.json", &dated).status, 200, "the document has no date");
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let other = request(service.addr, method, "/openapi.json", &[]);
         assert_eq!((other.status, other.problem().as_str()), (405, "method_not_allowed"));
         assert_eq!(other.header("allow"), Some("GET, HEAD"));
     }
     assert_eq!(service.get("/openapi.json/").problem(), "not_found");
-    assert_eq!(service.ops_get("/openapi.json").problem(), "not_found", "it is for callers");
+    assert_eq!(service.ops_get("/openapi.json").problem(), "not_found", "the document is for callers");
     assert!(sim.qos_calls().is_empty());
     assert!(service.finish(&[]).iter().any(|line| line.contains(r#""route":"openapi""#)));
 }
 
-/// Every reference resolves within the document, and no component is unused.
 #[test]
-fn every_reference_of_the_description_leads_somewhere() {
+fn every_reference_resolves_and_every_component_is_used() {
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => {
@@ -102,7 +101,7 @@ fn every_reference_of_the_description_leads_somewhere() {
 }
 
 #[test]
-fn every_problem_met_is_described_with_its_status_and_headers() {
+fn every_problem_that_occurs_is_described_with_its_status_and_headers() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111100", 1, 1));
     let kinds = [
@@ -204,7 +203,7 @@ fn check_headers(document: &Value, answer: &Answer) {
     check_against(document, described(document, answer.status), answer);
 }
 
-/// Headers that are always present are, and no undocumented header is.
+/// Asserts that every required header is present, and that no undocumented one is.
 fn check_against(document: &Value, described: &Value, answer: &Answer) {
     let documented = described["headers"].as_object().expect("headers");
     for (name, reference) in documented {
@@ -244,7 +243,7 @@ fn each_status_lists_its_problem_codes_and_headers() {
     ] {
         assert_eq!(codes(&document, status).join(" "), expected);
         let head = &document["paths"]["/qos/{meetingId}"]["head"]["responses"][status.to_string()]["headers"];
-        assert_eq!(head, &described(&document, status)["headers"], "HEAD has the same, without a body");
+        assert_eq!(head, &described(&document, status)["headers"], "HEAD has the same headers");
     }
     let paths = document["paths"].as_object().unwrap().iter();
     for (path, methods) in paths.filter(|(path, _)| path.starts_with("/v2/")) {

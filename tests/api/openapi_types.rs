@@ -1,10 +1,11 @@
-//! The types in `/openapi.json`: what the service sends has them, and generators of clients understand them.
+//! The types in `/openapi.json`: the service's responses have them, and client generators understand them.
 
 use serde_json::{Map, Value};
 use test_support::{arbitrary_json::Tree, service::Service, simulator::sim};
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// Keywords that a value of another type passes, annotations, and what only `make clients` checks.
+/// Keywords that are not checked here: those for values of another type, annotations, and those that only `make
+/// clients` checks.
 const NO_RULE_HERE: [&str; 11] = [
     "enum",
     "items",
@@ -19,7 +20,7 @@ const NO_RULE_HERE: [&str; 11] = [
     "maximum",
 ];
 
-/// Checks values by the document's schemas. Numbers and texts may fit no Rust type, so it reads the JSON as written.
+/// Checks values by the document's schemas. Reads JSON as written, because some numbers and strings fit no Rust type.
 struct Checker<'a> {
     document: &'a Value,
     /// Whether a key without a description is a mismatch.
@@ -126,7 +127,8 @@ fn every_value_of_a_meeting_is_as_described() {
     let slice = service.get("/qos/91111111111?type=past&page_size=3").text();
     assert_eq!(checker.snapshot(&slice), [""; 0]);
 
-    // Zoom documents names as texts, and every tenth of these is 42. The service passes it on.
+    // Zoom documents names as strings, but every tenth name in this meeting is the number 42, which the service passes
+    // on.
     let odd = body("92222222222");
     let names: Vec<_> = [9, 19, 29]
         .map(|row| format!("/participants/{row}/user_name: Bare(\"42\") is not [\"string\",\"null\"]"))
@@ -148,7 +150,7 @@ fn every_value_of_a_meeting_is_as_described() {
     service.finish(&[]);
 }
 
-/// OpenAPI 3.1 permits siblings, but generators of clients ignore either them or the reference.
+/// OpenAPI 3.1 permits siblings of `$ref`, but client generators ignore either them or the reference.
 #[test]
 fn no_reference_of_the_description_has_siblings() {
     fn check(value: &Value) {

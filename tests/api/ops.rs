@@ -22,7 +22,8 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 
 const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");
 
-/// The names in the first table of docs/METRICS.md, without the prefix.
+/// The names in the first table of docs/METRICS.md, without the prefix and without the metrics that such a service does
+/// not have.
 fn documented_metrics(with_redis: bool) -> BTreeSet<&'static str> {
     documented_rows("| metric |")
         .filter(|row| with_redis || !row.contains("present only with `redis.url`"))
@@ -31,13 +32,13 @@ fn documented_metrics(with_redis: bool) -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// The rows of the first table of docs/METRICS.md that has this heading, without the table's head.
+/// The rows of the first table of docs/METRICS.md whose head begins with this text, without the head.
 fn documented_rows(heading: &str) -> impl Iterator<Item = &'static str> {
     let (_, table) = METRICS_PAGE.split_once(heading).unwrap();
     table.lines().skip(2).take_while(|row| row.starts_with('|'))
 }
 
-/// The texts in backticks of a row's cell.
+/// The texts in backticks in a cell of this row.
 fn names_in(row: &'static str, cell: usize) -> impl Iterator<Item = &'static str> {
     row.split('|').nth(cell).unwrap().split('`').skip(1).step_by(2)
 }
@@ -48,7 +49,7 @@ fn served_metrics(text: &str) -> BTreeSet<&str> {
     types.map(|line| line.split(' ').next().unwrap()).collect()
 }
 
-/// The metrics of `text` with their labels and the labels' values.
+/// Every metric, label and value of a label in `text`, except the label `le`.
 fn served_labels(text: &str) -> BTreeSet<(&str, &str, &str)> {
     let samples = text.lines().filter_map(|line| line.strip_prefix("zoom_qos_proxy_")?.split_once('{'));
     let labels = samples.flat_map(|(metric, rest)| {
@@ -83,7 +84,7 @@ fn request_lines(lines: &[String]) -> Vec<Value> {
 }
 
 #[test]
-fn it_is_alive_and_ready_while_zoom_is_down() {
+fn the_service_is_alive_and_ready_while_zoom_is_down() {
     let zoom = sim(|_| ());
     let service = Service::start(&zoom, &[("server.wait", "4s")]);
     drop(zoom);
@@ -119,7 +120,7 @@ fn rejected_credentials_fail_readyz_but_not_healthz() {
     assert!(lines.iter().all(|line| !line.contains("zebra-secret")));
 }
 
-/// Without Redis, and with it.
+/// Checks a service without Redis, and one with it.
 #[test]
 fn documented_metrics_are_served_and_served_ones_documented() {
     let redis = Server::start();
@@ -151,7 +152,7 @@ fn every_label_of_a_metric_has_a_row_of_values() {
     }
 }
 
-/// Some values appear with their first event, which the requests cause.
+/// Some values appear only after their first event, so the requests of this test cause those events.
 #[test]
 fn documented_label_values_are_served_and_served_ones_documented() {
     const FREE: [&str; 4] = ["detail", "status", "caller", "version"];
@@ -237,7 +238,7 @@ fn both_kinds_of_cooldown_and_the_limits_are_shown_from_the_start() {
 }
 
 #[test]
-fn metrics_tell_exactly_what_happened() {
+fn metrics_count_exactly_what_happened() {
     let sim = sim(|config| config.latency = Duration::from_millis(60));
     let service = Service::start(&sim, &[]);
     service.get("/qos/85746065432");
@@ -246,12 +247,12 @@ fn metrics_tell_exactly_what_happened() {
     }
     request(service.addr, "HEAD", "/qos/85746065432", &[]);
     service.get("/qos/90000000000");
-    service.get("/qos/90000000000"); // Remembered.
+    service.get("/qos/90000000000"); // Answered from the cache.
     for path in ["/qos/1", "/qos/", "/qos/85746065432?type=x"] {
         service.get(path);
     }
     request(service.addr, "POST", "/qos/85746065432", &[]);
-    // Not requests for a meeting.
+    // These are not requests for a meeting, so `requests_total` does not count them.
     service.get("/nowhere");
     service.get("/qos");
     service.ops_get("/healthz");
@@ -292,7 +293,7 @@ fn metrics_tell_exactly_what_happened() {
 }
 
 #[test]
-fn no_label_is_built_from_what_callers_send() {
+fn no_label_is_made_of_a_callers_input() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for (method, path) in [
@@ -368,7 +369,7 @@ fn status_shows_budgets_queue_cache_flights_callers_and_zooms_last_refusal() {
 }
 
 #[test]
-fn status_shows_who_queues_for_a_permit() {
+fn status_shows_the_calls_that_wait_for_a_permit() {
     let sim = sim(|_| ());
     let ids: Vec<_> = (0..6).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
     for id in &ids {
@@ -439,7 +440,7 @@ fn a_method_that_allow_names_is_not_refused() {
     service.finish(&[]);
 }
 
-/// Every kind of response, on both listeners.
+/// Requests for every kind of response, on both listeners.
 fn everywhere(service: &Service) -> [(SocketAddr, &'static str, &'static str); 10] {
     [
         (service.addr, "GET", "/qos/85746065432"),
@@ -478,7 +479,7 @@ fn a_missing_or_invalid_request_id_is_replaced_by_a_new_one() {
     let mut is_new = |answer: &Answer| {
         let id = own_id(answer);
         assert!(is_request_id(&id), "{id}");
-        assert!(given.insert(id), "given before");
+        assert!(given.insert(id), "the id was used before");
     };
     let too_long = "x".repeat(129);
     for (to, method, path) in everywhere(&service) {
@@ -603,7 +604,7 @@ fn no_log_line_contains_a_secret_or_participant_data() {
     assert_eq!(service.get("/qos/93333333333").status, 200);
     assert_eq!(service.get("/qos/85746065432").problem(), "zoom_failed");
     let lines = service.finish(&["flight failed"]);
-    assert!(lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")), "every level is in the log");
+    assert!(lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")), "the log contains the lowest level");
     let access_token =
         sim.qos_calls()[0].header("authorization").unwrap().trim_start_matches("Bearer ").to_owned();
     let basic = sim.token_calls()[0].header("authorization").unwrap().trim_start_matches("Basic ").to_owned();
@@ -626,7 +627,8 @@ fn a_level_of_error_keeps_request_lines_out_of_the_log() {
     let sim = sim(|_| ());
     let mut process = Process::start(&mut command(&sim, &[("telemetry.log_level", "error")]));
     assert!(process.0.try_wait().unwrap().is_none());
-    // The log cannot say where it listens: an orderly stop is the only visible effect.
+    // At this level, the log does not contain the addresses. So the test waits until the process handles SIGTERM, and
+    // then checks only that it stops.
     let pid = process.0.id().to_string();
     wait_for(|| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -666,7 +668,7 @@ fn the_text_format_of_the_log_is_readable_lines_without_colours() {
 }
 
 #[test]
-fn a_caller_who_hangs_up_is_still_counted_and_logged() {
+fn a_request_whose_caller_disconnects_is_logged_once() {
     let sim = sim(|config| config.latency = Duration::from_millis(400));
     let service = Service::start(&sim, &[]);
     {

@@ -43,7 +43,7 @@ fn with_a_key_scraping_works_without_it_and_purging_does_not() {
 }
 
 #[test]
-fn a_changed_key_file_counts_at_the_next_purge() {
+fn a_changed_key_file_takes_effect_at_the_next_purge() {
     let sim = sim(|_| ());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hash");
@@ -57,7 +57,7 @@ fn a_changed_key_file_counts_at_the_next_purge() {
     assert_eq!(
         (status("old"), status("new"), status("")),
         (401, 401, 401),
-        "an unreadable hash admits nobody"
+        "an invalid hash admits nobody"
     );
     service.finish(&[]);
 }

@@ -1,4 +1,4 @@
-//! The pages for people from outside: made from the same snapshots as `/qos/{meetingId}`, complete without script.
+//! The HTML pages: made from the same snapshots as `/qos/{meetingId}`, and complete without script.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ fn service_with_a_meeting(sim: &Sim) -> Service {
     Service::start(sim, &[])
 }
 
-/// The text of a page, after checking the headers that every page has.
+/// Checks the headers that every page has, and returns its text.
 fn page(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
@@ -158,7 +158,7 @@ fn bad_columns(page: &str) -> BTreeMap<(usize, String), Vec<usize>> {
 }
 
 #[test]
-fn the_cells_are_bad_exactly_if_the_summary_counts_their_minutes() {
+fn a_cell_is_bad_exactly_if_the_summary_counts_its_minute() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("98765432101", 12, 20));
     let service = Service::start(&sim, &[]);
@@ -179,7 +179,7 @@ fn the_cells_are_bad_exactly_if_the_summary_counts_their_minutes() {
                 let cells = cells(medium);
                 let count = cells.len() as u64;
                 assert!(input.max(output) <= count && count <= input + output, "{number} {medium}");
-                // With one direction alone, the number is exact.
+                // Each direction alone gives exact minutes. The strip shows their union.
                 let minutes = [format!("{prefix}_input"), format!("{prefix}_output")].map(|group| {
                     let path = format!(
                         "/qos/{query}&groups={group}&participant={}",
@@ -204,7 +204,7 @@ fn minute(n: u32) -> String {
     format!("2026-01-{:02}T{:02}:{:02}:00Z", 1 + n / 1_440, n / 60 % 24, n % 60)
 }
 
-/// A row of Zoom's with a sample far over the limit at each of these times.
+/// One of Zoom's rows, with a sample far over the limit at each of these times.
 fn bad_row(fields: &str, times: impl IntoIterator<Item = String>) -> String {
     let sample = |time| format!(r#"{{"date_time":"{time}","audio_input":{{"latency":"999 ms"}}}}"#);
     let samples: Vec<_> = times.into_iter().map(sample).collect();
@@ -251,7 +251,7 @@ fn a_page_shows_all_minutes_of_a_meeting_longer_than_a_day() {
 }
 
 #[test]
-fn a_wrong_clock_leaves_the_heatmap_as_it_is() {
+fn samples_with_a_wrong_clock_do_not_stretch_the_heatmap() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let [past, future] = ["1970-01-01T00:00:00Z", "2036-02-07T06:28:00Z"].map(str::to_owned);
@@ -300,7 +300,7 @@ fn a_row_outside_the_shown_time_is_counted_in_words() {
     service.finish(&[]);
 }
 
-/// The minutes of the first participant in which a group is over, computed from the JSON.
+/// The minutes in which a group of the first participant is over a limit, computed from the JSON.
 fn over_minutes(meeting: &Value, group: &str, limits: &Value) -> Vec<String> {
     let samples = meeting["participants"][0]["user_qos"].as_array().into_iter().flatten();
     let is_over = |sample: &&Value| {
@@ -406,7 +406,7 @@ fn ids_are_understood_as_people_copy_them() {
 }
 
 #[test]
-fn problems_below_meetings_are_pages() {
+fn problems_under_the_meetings_path_are_html_pages() {
     let sim = sim(|_| ());
     let hostile = r#"{"code":3001,"message":"<script>alert(1)</script> \"&' gone"}"#;
     sim.inject(
@@ -434,7 +434,7 @@ fn problems_below_meetings_are_pages() {
 }
 
 #[test]
-fn names_that_attendees_choose_are_text() {
+fn names_that_attendees_choose_are_escaped() {
     let sim = sim(|_| ());
     let names = [
         "</title></script><script>alert(1)</script>",
@@ -498,7 +498,7 @@ fn a_stale_page_that_starts_no_refresh_says_that_it_is_stale() {
 }
 
 #[test]
-fn the_page_of_a_lasting_refusal_names_nothing_that_it_lacks() {
+fn the_page_of_a_refusal_refers_to_no_json_member() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("98765432101", 1, 1));
     sim.inject(Fault::new(FaultKind::EndpointUnknown).for_meeting("98765432101").forever());
@@ -524,7 +524,7 @@ fn browsers_are_asked_for_a_name_and_a_key() {
             (browser.problem().as_str(), challenges(&browser)),
             ("unknown_caller", CHALLENGES.to_vec())
         );
-        // As Chromium sends it for a link with `download`.
+        // Chromium sends this header for a link with `download`.
         assert_eq!(
             challenges(&service.get_with_headers(path, &[("sec-fetch-mode", "navigate")])),
             CHALLENGES

@@ -7,18 +7,19 @@ use zoom_sim::Meeting;
 
 const PATH: &str = "/qos/91111111111";
 
-/// The field of `/proc/PID/stat` that has the niceness, and its maximum.
+/// The number of the field of `/proc/PID/stat` that contains the niceness.
 const NICENESS: usize = 19;
+/// The highest niceness.
 const MOST: i64 = 19;
 
-/// Returns fields of `/proc/…/stat`, of a process or a thread.
+/// Reads the `stat` file of a process or thread, and returns a function that returns its fields by their numbers.
 fn stat(path: &str) -> impl Fn(usize) -> Option<i64> + use<> {
     let text = fs::read_to_string(format!("{path}/stat")).unwrap_or_default();
     // Field 3 is the first one after the name, which may contain spaces.
     move |field| text.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.parse().ok()
 }
 
-/// Returns the processor time that threads of this niceness and nicer ones have used, in clock ticks.
+/// Returns the processor time that threads of at most this niceness have used, and that of nicer ones, in clock ticks.
 fn ticks(service: &Service, niceness: i64) -> (i64, i64) {
     let mut ticks = (0, 0);
     for thread in fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap() {

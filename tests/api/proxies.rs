@@ -20,7 +20,7 @@ const PLAIN: [(&str, &str); 2] =
 const SECURE: [(&str, &str); 2] =
     [("zoom.api_base_url", "https://api.zoom.test/v2"), ("zoom.oauth_url", "https://zoom.test/oauth/token")];
 const FAILURES: [&str; 4] = ["flight failed", "access token", "Zoom cannot be reached", "unencrypted"];
-/// `user:p@ss` as written in a URL, and in `Basic`.
+/// `user:p@ss` as written in a proxy's URL, and in `Proxy-Authorization`.
 const USER: (&str, &str) = ("user:p%40ss@", "Basic dXNlcjpwQHNz");
 
 fn zoom() -> Sim {
@@ -29,7 +29,7 @@ fn zoom() -> Sim {
     sim
 }
 
-/// The service with these conventional environment variables.
+/// Starts the service with these environment variables in addition to its settings.
 fn with_environment(sim: &Sim, settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Service {
     let variables: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let by: Vec<_> = ["/usr/bin/env"].into_iter().chain(variables.iter().map(String::as_str)).collect();
@@ -70,7 +70,7 @@ fn both_of_zooms_hosts_are_reached_through_the_proxy_with_its_credentials() {
 }
 
 #[test]
-fn an_authority_of_the_companys_own_is_trusted_behind_the_proxy() {
+fn a_private_authority_is_trusted_behind_the_proxy() {
     let sim = zoom();
     let front = TlsFront::start(sim.addr(), &["api.zoom.test", "zoom.test"]);
     let proxy = ConnectProxy::to(front.address);
@@ -113,7 +113,7 @@ fn the_environments_proxies_and_authorities_are_used() {
 }
 
 #[test]
-fn hosts_of_no_proxy_and_a_proxy_of_none_are_reached_directly() {
+fn no_proxy_hosts_and_a_proxy_of_none_mean_direct_connections() {
     let sim = zoom();
     let proxy = ConnectProxy::to(sim.addr());
     let url = proxy.url("");
@@ -127,7 +127,7 @@ fn hosts_of_no_proxy_and_a_proxy_of_none_are_reached_directly() {
     let none = with_environment(&sim, &[PLAIN[0], PLAIN[1], ("zoom.proxy", "none")], &excepted[..1]);
     assert_eq!(none.get(PATH).status, 502);
     assert_eq!(last_failure(&none)["cause"], "name");
-    assert_eq!(proxy.asked().len(), 1, "nothing more");
+    assert_eq!(proxy.asked().len(), 1, "no further tunnel is requested");
     none.finish(&FAILURES);
 }
 
@@ -171,7 +171,7 @@ fn a_refusing_proxy_is_reported_without_its_password() {
 }
 
 #[test]
-fn calls_refused_by_the_proxy_are_counted_but_not_spent() {
+fn calls_refused_by_the_proxy_are_counted_but_cost_no_quota() {
     let sim = zoom();
     let proxy = ConnectProxy::start(|_| Err("403 Forbidden"));
     let url = proxy.url("");
@@ -187,7 +187,7 @@ fn calls_refused_by_the_proxy_are_counted_but_not_spent() {
 }
 
 #[test]
-fn a_changed_password_in_the_proxys_file_counts_for_the_next_connection() {
+fn a_changed_password_in_the_proxys_file_applies_to_the_next_connection() {
     let sim = zoom();
     let behind = sim.addr();
     let proxy = ConnectProxy::start(move |tunnel| match tunnel.authorization.as_deref() {
@@ -203,7 +203,7 @@ fn a_changed_password_in_the_proxys_file_counts_for_the_next_connection() {
 }
 
 #[test]
-fn this_machine_is_reached_directly_only_where_no_proxy_says_so() {
+fn this_machine_is_reached_directly_only_if_no_proxy_names_it() {
     let sim = zoom();
     let proxy = ConnectProxy::to(sim.addr());
     let url = proxy.url(USER.0);
@@ -218,7 +218,7 @@ fn this_machine_is_reached_directly_only_where_no_proxy_says_so() {
 }
 
 #[test]
-fn traces_leave_through_the_proxy_of_the_environment_only() {
+fn traces_use_the_environments_proxy_and_not_zooms() {
     let sim = zoom();
     let collector = Collector::start(Answers::Taken);
     let proxy = ConnectProxy::to(collector.address());
@@ -240,7 +240,7 @@ fn traces_leave_through_the_proxy_of_the_environment_only() {
 }
 
 #[test]
-fn traces_leave_over_tls_of_an_authority_of_the_environment() {
+fn traces_trust_an_authority_of_the_environment() {
     let sim = zoom();
     let collector = Collector::start(Answers::Taken);
     let front = TlsFront::start(collector.address(), &["localhost"]);

@@ -24,7 +24,7 @@ const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
 /// Fetched for this request, and not stored.
 const NOT_KEPT: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200";
 
-/// `DELETE` on the ops listener, which succeeds.
+/// Sends a `DELETE` on the ops listener, and asserts that the answer is a 204 without a body.
 fn purge(service: &Service, path: &str) {
     let answer = request(service.ops, "DELETE", path, &[]);
     assert_eq!(answer.status, 204, "{path}: {}", answer.text());
@@ -40,7 +40,7 @@ fn is_hit(answer: &Answer) -> bool {
     answer.cache_status().contains("; hit")
 }
 
-/// Whether a snapshot or a remembered failure answers this path. Starts no flight.
+/// Whether a cached snapshot or failure answers this path. Starts no flight.
 fn is_kept(service: &Service, path: &str) -> bool {
     get_with(service, path, "only-if-cached").status != 504
 }
@@ -55,7 +55,7 @@ fn has_rows(sim: &Sim, rows: usize) {
     sim.add_meeting(Meeting::generated(ID, rows, 1));
 }
 
-/// A caller whose flight has made its first call, which is the simulator's next.
+/// Starts a caller, and waits until its flight has made its first call.
 fn flying<'scope, 'env>(
     scope: &'scope thread::Scope<'scope, 'env>,
     sim: &Sim,
@@ -106,7 +106,7 @@ fn without_a_type_both_are_purged_and_other_meetings_stay() {
 }
 
 #[test]
-fn the_whole_cache_is_purged_and_what_comes_after_is_kept() {
+fn the_whole_cache_is_purged_and_later_fetches_are_cached() {
     let sim = sim(|_| ());
     let ids: Vec<_> = (0..20).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
     for id in &ids {
@@ -127,12 +127,12 @@ fn the_whole_cache_is_purged_and_what_comes_after_is_kept() {
         purge(&service, "/cache");
         assert!(paths.iter().all(|path| !is_kept(&service, path)) && !is_kept(&service, missing));
     }
-    // Its memory is released, too.
+    // The memory of purged entries is released, too.
     wait_for(|| (service.ops_get("/status").json()["cache"]["entries"] == 0).then_some(()));
     assert_eq!(
         service.metric("zoom_qos_proxy_cache_evictions_total"),
         0.0,
-        "it was not evicted for lack of space"
+        "purged entries do not count as evicted"
     );
     service.finish(&[]);
 }
@@ -167,16 +167,16 @@ fn a_meeting_is_purged_in_every_spelling_of_its_id() {
 }
 
 #[test]
-fn a_remembered_refusal_is_purged_and_zoom_is_asked_again() {
+fn a_cached_refusal_is_purged_and_zoom_is_called_again() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")]);
     for path in [LIVE, PAST, LIVE, PAST] {
         assert_eq!(service.get(path).problem(), "meeting_not_found");
     }
-    assert_eq!(sim.qos_calls().len(), 2, "remembered");
+    assert_eq!(sim.qos_calls().len(), 2, "the refusals are cached");
     has_rows(&sim, 1);
     purge(&service, &format!("/cache/{ID}?type=live"));
-    assert_eq!(service.get(PAST).problem(), "meeting_not_found", "still remembered");
+    assert_eq!(service.get(PAST).problem(), "meeting_not_found", "still cached");
     assert_eq!(service.get(LIVE).cache_status(), MISS);
     purge(&service, "/cache");
     assert_eq!(service.get(PAST).cache_status(), MISS);
@@ -192,7 +192,7 @@ fn a_purged_snapshot_is_not_served_stale_when_zoom_fails() {
     service.get(LIVE);
     wait_until_not_served(&service, LIVE);
     sim.inject(Fault::new(FaultKind::EndpointUnknown).forever());
-    assert!(ttl(&service.get(LIVE)) < 0, "stale for as long as it is kept");
+    assert!(ttl(&service.get(LIVE)) < 0, "served stale while it is cached");
     purge(&service, &format!("/cache/{ID}"));
     assert_eq!(service.get(LIVE).problem(), "zoom_failed");
     service.finish(&["flight failed"]);
@@ -288,7 +288,7 @@ fn later_callers_never_get_the_result_of_the_detached_flight() {
 }
 
 #[test]
-fn a_flight_that_is_purged_twice_is_not_kept_either_time() {
+fn flights_from_before_two_purges_are_not_cached() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     for _ in 0..2 {
@@ -332,7 +332,7 @@ fn a_purge_leaves_flights_of_other_types_and_meetings_alone() {
 }
 
 #[test]
-fn a_purged_flights_refusal_is_not_remembered_and_spares_newer_snapshots() {
+fn a_purged_flights_refusal_is_not_cached_and_removes_no_newer_snapshot() {
     let sim = sim(|config| config.latency = Duration::from_millis(1_500));
     let service = Service::start(&sim, &[("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")]);
     thread::scope(|scope| {
@@ -350,14 +350,14 @@ fn a_purged_flights_refusal_is_not_remembered_and_spares_newer_snapshots() {
         }
     });
     assert!(is_hit(&service.get(LIVE)), "the old refusal does not remove the new snapshot");
-    assert!(!is_kept(&service, PAST), "and is not remembered if there is no snapshot");
+    assert!(!is_kept(&service, PAST), "the refusal is not cached without a snapshot either");
     assert_eq!(service.get(PAST).cache_status(), MISS);
     assert_eq!(sim.qos_calls().len(), 4);
     service.finish(&[]);
 }
 
 #[test]
-fn a_refresh_in_the_background_does_not_bring_the_old_data_back() {
+fn a_purged_background_refresh_is_not_cached() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
@@ -376,7 +376,7 @@ fn a_refresh_in_the_background_does_not_bring_the_old_data_back() {
 }
 
 #[test]
-fn a_flight_set_aside_that_nobody_waits_for_makes_no_more_calls() {
+fn a_detached_flight_without_callers_makes_no_more_calls() {
     let sim = sim(|_| ());
     has_rows(&sim, 25);
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
@@ -405,7 +405,7 @@ fn a_flight_set_aside_that_nobody_waits_for_makes_no_more_calls() {
 }
 
 #[test]
-fn both_flights_of_a_meeting_queue_for_their_permits_and_are_served() {
+fn a_detached_flight_and_its_successor_both_get_permits() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")]);
@@ -452,7 +452,7 @@ fn a_pause_answers_callers_of_a_detached_flight_too() {
 }
 
 #[test]
-fn a_purge_ends_no_pause_and_gives_no_call_back() {
+fn a_purge_ends_no_pause_and_returns_no_call() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[]);
@@ -479,7 +479,7 @@ fn a_purge_ends_no_pause_and_gives_no_call_back() {
 }
 
 #[test]
-fn purging_what_is_not_there_is_as_good_and_costs_nothing() {
+fn purging_a_missing_meeting_succeeds_without_a_call() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let mut connection = Connection::open(service.ops);
@@ -499,7 +499,7 @@ fn purging_what_is_not_there_is_as_good_and_costs_nothing() {
 }
 
 #[test]
-fn a_purge_that_is_out_of_form_is_refused_and_purges_nothing() {
+fn a_malformed_purge_is_rejected_and_purges_nothing() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[]);
@@ -569,7 +569,7 @@ fn any_method_but_delete_is_405_with_allow_delete() {
 }
 
 #[test]
-fn the_log_says_what_was_purged_and_who_asked_for_it() {
+fn the_log_says_what_was_purged_and_by_which_request() {
     let sim = sim(|config| config.latency = Duration::from_millis(700));
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[]);
@@ -602,7 +602,7 @@ fn the_log_says_what_was_purged_and_who_asked_for_it() {
         assert_eq!((&line["level"], &line["meeting"]), (&"INFO".into(), &meeting.into()), "{line}");
         assert_eq!(line["meeting_type"].as_str(), meeting_type, "{line}");
         assert_eq!(line["flights_set_aside"], flights, "{line}");
-        // When everything is purged, the count may be a second old.
+        // If everything is purged, the logged count of entries may be a second old.
         assert!(meeting_type.is_none() || line["entries"] == entries, "{line}");
     }
     let requests: Vec<_> = lines.iter().filter(|line| line["method"] == "DELETE").collect();
@@ -629,11 +629,11 @@ fn a_draining_process_still_purges_and_waits_for_detached_flights() {
     purge(&service, "/cache");
     // A second flight of the same meeting, which completes.
     assert_eq!(service.get(LIVE).cache_status(), MISS);
-    // No caller waits for the first one any more, so no connection keeps the process alive.
+    // The first caller disconnects, so only its flight, and no connection, keeps the process alive.
     socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     assert!(service.wait().success());
     let statuses: Vec<_> = sim.qos_calls().iter().map(|call| call.status).collect();
-    assert_eq!(statuses, [Some(200), Some(200)], "it waited for the call in flight");
+    assert_eq!(statuses, [Some(200), Some(200)], "the process waits for the call in flight");
     let printed = service.printed();
     assert!(printed.iter().all(|line| !line.contains("\"WARN\"")), "{printed:#?}");
 }

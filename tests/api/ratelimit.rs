@@ -1,5 +1,5 @@
-//! `RateLimit-Policy` and `RateLimit`: on responses that cost a call or were refused one, and on no others; and who
-//! refused.
+//! `RateLimit-Policy` and `RateLimit`: present on responses that cost a call or were refused one, and on no others. The
+//! log and the metrics say which limit refused.
 
 use test_support::{
     callers::{KEY, OTHER_KEY, get_as, start, two_callers},
@@ -58,7 +58,7 @@ fn assert_silent(answer: &Answer) {
     assert_eq!((answer.header("ratelimit-policy"), answer.header("ratelimit")), (None, None), "{answer:?}");
 }
 
-/// This policy has nothing left until `Retry-After`.
+/// Asserts that this policy has nothing left until `Retry-After`.
 fn assert_spent(answer: &Answer, policy: &str) {
     let limits = limits(answer);
     assert_eq!(parameter(&limits, policy, "r"), Some(0), "{limits:?}");
@@ -79,7 +79,7 @@ fn refusals(service: &Service, by: &str) -> f64 {
     service.metric(&format!("zoom_qos_proxy_refusals_total{{by=\"{by}\"}}"))
 }
 
-/// The refusing party, from the access log lines of refused requests.
+/// The values of `refused_by` in the access log.
 fn refused_in_log(lines: &[String]) -> Vec<String> {
     let lines = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     lines.filter_map(|line| Some(line.get("refused_by")?.as_str()?.to_owned())).collect()
@@ -130,7 +130,7 @@ fn requests_that_joined_a_flight_get_the_rate_limit_too() {
 }
 
 #[test]
-fn the_second_and_the_queue_are_ours() {
+fn rejections_by_the_rate_and_the_queue_count_as_our_own() {
     let sim = sim(|_| ());
     let paths = meetings(&sim, 40);
     let one_a_second = [("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
@@ -155,7 +155,7 @@ fn the_second_and_the_queue_are_ours() {
 }
 
 #[test]
-fn the_spent_day_is_ours_also_on_a_stale_answer() {
+fn a_spent_day_counts_as_our_own_even_on_a_stale_answer() {
     let sim = sim(|_| ());
     let paths = meetings(&sim, 2);
     let settings = [("limits.heavy_per_day", "1"), ("limits.headroom_percent", "0"), BRIEFLY_FRESH];
@@ -174,7 +174,7 @@ fn the_spent_day_is_ours_also_on_a_stale_answer() {
 }
 
 #[test]
-fn zoom_is_told_from_us() {
+fn refusals_by_zoom_are_counted_separately() {
     let sim = sim(|_| ());
     let paths = meetings(&sim, 3);
     for (kind, policy, by) in [
@@ -194,7 +194,7 @@ fn zoom_is_told_from_us() {
 }
 
 #[test]
-fn a_caller_with_a_ceiling_has_a_policy_of_its_own() {
+fn a_caller_with_a_limit_has_its_own_policy() {
     let sim = sim(|_| ());
     let paths = meetings(&sim, 4);
     let settings = [BRIEFLY_FRESH, NO_REVALIDATION];
@@ -218,7 +218,7 @@ fn a_caller_with_a_ceiling_has_a_policy_of_its_own() {
 }
 
 #[test]
-fn refused_credentials_are_a_refusal_of_their_own_and_no_limit() {
+fn rejected_credentials_are_counted_separately_and_are_no_limit() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("zoom.client_secret", "wrong"), NO_REVALIDATION]);
     let refused = service.get(PATH);
@@ -229,7 +229,7 @@ fn refused_credentials_are_a_refusal_of_their_own_and_no_limit() {
 }
 
 #[test]
-fn a_failure_of_zooms_is_no_refusal_though_it_costs_calls() {
+fn a_failure_of_zoom_is_no_refusal_although_it_costs_calls() {
     let sim = sim(|_| ());
     let path = &meetings(&sim, 1)[0];
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);

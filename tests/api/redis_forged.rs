@@ -1,5 +1,5 @@
-//! Foreign writes to the shared Redis: callers are answered, the process survives, impossible values are counted, and
-//! one heartbeat later all is normal again.
+//! Impossible values that another program writes to the shared Redis: callers are answered, the process survives, the
+//! values are counted, and the next heartbeat repairs them.
 
 use std::{
     thread,
@@ -77,7 +77,7 @@ fn micros() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
 }
 
-/// Asserts that callers of new meetings get them, and that Redis is in use.
+/// Asserts that this meeting is served, and that Redis is in use.
 fn assert_serves(service: &Service, path: &str, after: &str) {
     let answer = service.get(path);
     assert_eq!(answer.status, 200, "after {after}: {} {:?}", answer.text(), answer.headers);
@@ -91,7 +91,7 @@ fn received(stats: &str) -> u64 {
 }
 
 #[test]
-fn an_event_that_cannot_be_stops_nobody() {
+fn an_impossible_event_is_counted_and_stops_no_caller() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let service = start(&sim, &redis);
     let paths = add_meetings(&sim, 0, 20);
@@ -102,7 +102,7 @@ fn an_event_that_cannot_be_stops_nobody() {
     let mut said = 0.0;
     for number in numbers {
         for what in ["cool day", "cool second", "purged *", "landed x:live", "failed x:live"] {
-            // A purge up to 48 h ahead is accepted.
+            // A fence may be up to 48 h ahead, but the end of a cool-down may not.
             if number != day_after_tomorrow || what.starts_with("cool") {
                 publish(&redis, &format!("{what} {number} "));
                 said += 1.0;
@@ -123,14 +123,14 @@ fn an_event_that_cannot_be_stops_nobody() {
     }
     assert_serves(&service, paths.next().unwrap(), "long ones");
     wait_for(|| (refused(&service, "event") == said).then_some(()));
-    // A record larger than any reply may be closes the connection, and the next one is opened at once.
+    // An event that is larger than any valid reply ends the connection, and the replica opens a new one at once.
     let connections = || redis.command::<String>(&["INFO", "stats"]);
     let before = connections();
     publish(&redis, &"x".repeat(5_000_000));
     wait_for(|| (received(&connections()) > received(&before) + 1).then_some(()));
     assert_serves(&service, paths.next().unwrap(), "one that ends the connection");
     let lines = service.finish(&[REFUSED, "Redis"]);
-    assert_eq!(lines.iter().filter(|line| line.contains(REFUSED)).count(), 1, "said once, not {said} times");
+    assert_eq!(lines.iter().filter(|line| line.contains(REFUSED)).count(), 1, "logged once, not {said} times");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_pause_of_another_replica_ends_within_its_bounds() {
 }
 
 #[test]
-fn a_budget_that_cannot_be_heals_with_the_next_beat() {
+fn an_impossible_budget_is_repaired_by_the_next_heartbeat() {
     const FIELDS: [&str; 12] = [
         "now",
         "fresh",
@@ -185,7 +185,7 @@ fn a_budget_that_cannot_be_heals_with_the_next_beat() {
         forged.extend(FIELDS.iter().flat_map(|field| [*field, value]));
         redis.command::<u32>(&forged);
         serves(&format!("{value:.30} everywhere"));
-        // A look-up reads the record's last field.
+        // The request's look-up repairs `purged_all`, and a heartbeat repairs the other fields.
         let healed = || {
             let all: Vec<Option<String>> = redis.command(&[&["HMGET", &budget], &FIELDS[..]].concat());
             all.into_iter().flatten().all(|field| field != value).then_some(())
@@ -196,7 +196,7 @@ fn a_budget_that_cannot_be_heals_with_the_next_beat() {
         redis.command::<u32>(&["HSET", &budget, field, "253402300800000000"]);
         serves(field);
     }
-    // Impossible replicas, and one whose time is far in the future and whose demand is everything.
+    // Replicas with impossible values, and one whose times are far in the future.
     for about in [
         "nan nan nan nan nan",
         "",
@@ -219,7 +219,7 @@ fn a_budget_that_cannot_be_heals_with_the_next_beat() {
 }
 
 #[test]
-fn numbers_of_purges_that_cannot_be_hide_nothing_from_anybody() {
+fn impossible_fences_hide_no_record_from_any_replica() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = [start(&sim, &redis), start(&sim, &redis)];
     let (budget, mut number) = (key(&redis, "budget"), 92_000_000_000_u64);
@@ -230,7 +230,7 @@ fn numbers_of_purges_that_cannot_be_hide_nothing_from_anybody() {
         let path = format!("/qos/{id}");
         forge(&id);
         assert_serves(&replicas[0], &path, after);
-        // Both replicas stored it.
+        // The record is in Redis.
         wait_for(|| {
             let record = named(&redis, &format!("r:{id}:live"));
             (redis.command::<u32>(&["EXISTS", &record]) == 1).then_some(())
@@ -257,7 +257,7 @@ fn numbers_of_purges_that_cannot_be_hide_nothing_from_anybody() {
     is_shared("purges far ahead", &|_| {
         let purges = named(&redis, "purges");
         redis.command::<u32>(&["ZADD", &purges, "1e300", "x:live", "inf", "y:live"]);
-        // Makes both replicas look.
+        // A new number makes both replicas read the list of purges.
         redis.command::<u32>(&["HSET", &budget, "purge", &(micros() + 10_000_000).to_string()]);
         wait_for(|| (redis.command::<u32>(&["ZCARD", &purges]) <= 1_000).then_some(()));
     });
@@ -275,7 +275,7 @@ fn numbers_of_purges_that_cannot_be_hide_nothing_from_anybody() {
 }
 
 #[test]
-fn a_claim_that_nobody_made_holds_up_nobody() {
+fn a_forged_claim_delays_callers_for_less_than_three_seconds() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let service = start(&sim, &redis);
     let path = add_meetings(&sim, 0, 1).remove(0);
@@ -309,7 +309,7 @@ fn a_forged_failure_cannot_make_callers_wait_for_hours() {
     let words = format!("{{\"reason\":\"zoom_failed\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
     let answer = thread::scope(|scope| {
         let waits = scope.spawn(|| service.get(&path));
-        // An event that arrives before the subscription is lost.
+        // Published repeatedly, because an event that arrives before the subscription is lost.
         wait_for(|| {
             lives();
             publish(&redis, &format!("failed {subject} {claimed} {words}"));
@@ -319,7 +319,8 @@ fn a_forged_failure_cannot_make_callers_wait_for_hours() {
     });
     assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
     assert!(answer.retry_after() <= 60, "{}", answer.retry_after());
-    // A caller that arrives after the event is not affected either.
+    // The same bound holds for an event that is published just before a request. Tried until an event affects its
+    // request.
     let mut later = add_meetings(&sim, 1, 100).into_iter();
     let answer = wait_for(|| {
         let path = later.next().unwrap();
@@ -353,7 +354,7 @@ fn with_field(key: &RecordKey, record: &[u8], field: &str, value: &str) -> Vec<u
 }
 
 #[test]
-fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
+fn an_oversized_record_is_not_sent_and_an_impossible_one_refetched() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let (one, other) = (start(&sim, &redis), start(&sim, &redis));
     let forge = |id: &str, bytes: &[u8]| {
@@ -399,7 +400,7 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
         assert_eq!(calls_for(&sim, id).len(), 2, "{from}: fetched again");
         assert!(refused(&other, "record") > rejected, "{from}");
     }
-    // A refusal with a longer lifetime than any may have.
+    // A cached refusal that claims to last longer than any may.
     let id = "92000000999";
     let words =
         format!("{{\"reason\":\"meeting_not_found\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
@@ -415,7 +416,7 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
 }
 
 #[test]
-fn a_password_is_not_logged_where_the_server_repeats_it() {
+fn a_password_is_not_logged_even_if_the_server_repeats_it() {
     const PASSWORD: &str = "Zebra-of-the-password";
     let (sim, redis) = (sim(|_| ()), Server::with(&["--rename-command", "HELLO", ""]));
     let path = add_meetings(&sim, 0, 1).remove(0);
@@ -434,7 +435,7 @@ fn a_password_is_not_logged_where_the_server_repeats_it() {
 }
 
 #[test]
-fn a_pause_has_no_other_reason_than_zooms_limits() {
+fn a_pause_is_accepted_only_for_its_own_limit() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let service = start(&sim, &redis);
     let paths = add_meetings(&sim, 0, 8);
@@ -460,7 +461,7 @@ fn a_pause_has_no_other_reason_than_zooms_limits() {
 }
 
 #[test]
-fn a_days_count_that_cannot_be_is_forgotten_by_all() {
+fn an_impossible_daily_count_is_forgotten_by_all_replicas() {
     const DAY: u64 = 86_400_000_000;
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = [start(&sim, &redis), start(&sim, &redis)];
@@ -496,7 +497,8 @@ fn a_days_count_that_cannot_be_is_forgotten_by_all() {
             now.zip(&before).any(|(now, before)| now > *before).then_some(())
         });
         serve(&after);
-        // The value is not logged a second time either.
+        // After the key is deleted, the replicas report the counts that they know. The forged one must not be among
+        // them.
         redis.command::<u32>(&["DEL", &budget]);
         serve(&format!("{after}, and nothing"));
     }
@@ -504,7 +506,7 @@ fn a_days_count_that_cannot_be_is_forgotten_by_all() {
 }
 
 #[test]
-fn a_record_whose_body_is_broken_is_fetched_anew() {
+fn a_record_with_a_broken_body_is_fetched_again() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let (one, other) = (start(&sim, &redis), start(&sim, &redis));
     for (id, rows, encoding) in
@@ -537,9 +539,9 @@ fn a_record_whose_body_is_broken_is_fetched_anew() {
     finish(vec![one, other], &[REFUSED]);
 }
 
-/// Random writes for two seconds: not the worst values, but the most.
+/// Writes random values for two seconds: less harmful than those of the other tests, but many more.
 #[test]
-fn whatever_is_written_for_a_while_everybody_is_answered() {
+fn callers_are_answered_during_random_writes_to_redis() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let service = start(&sim, &redis);
     let paths = add_meetings(&sim, 0, 200);
@@ -566,7 +568,7 @@ fn whatever_is_written_for_a_while_everybody_is_answered() {
                     _ => redis::cmd("HSET"),
                 };
                 command.arg(name);
-                // Refused if the key has another type, which does not matter.
+                // This fails if the key has another type, which does not matter.
                 match random.u8(..2) {
                     0 => command
                         .arg(fields[random.usize(..fields.len())])

@@ -1,5 +1,5 @@
-//! Foreign writes to what replicas count for each caller in Redis: nobody is denied for ever, no call is forgotten, and impossible
-//! values are counted.
+//! Impossible values in the counts that replicas keep for each caller in Redis: no caller is rejected forever, no call
+//! is forgotten, and the values are counted.
 
 use std::{
     iter,
@@ -23,7 +23,7 @@ const ACCOUNTS: [&str; 12] = [
     "-5 0",
     "3 -1",
     "3",
-    // Of another version.
+    // The account of another version.
     "3 0 7",
     "",
     "18446744073709551615 0",
@@ -50,7 +50,7 @@ fn used(service: &Service) -> u64 {
     in_status(service, "support-tools")["day"]["calls_used"].as_u64().unwrap()
 }
 
-/// Waits until the server has the calls of `support-tools` that this service has counted.
+/// Waits until Redis has this number of calls for `support-tools` again.
 fn wait_until_healed(redis: &Server, calls: u64, after: &str) {
     let callers = named(redis, "callers");
     let account = || {
@@ -73,7 +73,7 @@ fn add_ten_thousand_callers(redis: &Server, accounts: &str) {
 }
 
 #[test]
-fn accounts_that_cannot_be_deny_nobody_and_forget_no_call() {
+fn impossible_accounts_reject_no_caller_and_forget_no_call() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let paths = add_meetings(&sim, 0, 80);
     let mut paths = paths.iter();
@@ -137,7 +137,7 @@ fn accounts_that_cannot_be_deny_nobody_and_forget_no_call() {
 }
 
 #[test]
-fn a_minute_that_cannot_be_ends_within_a_minute() {
+fn impossible_calls_of_a_minute_expire_within_a_minute() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let paths = add_meetings(&sim, 0, 40);
     let (_folder, file) = callers_file(&entry("support-tools", KEY, "calls_per_minute = 30"));
@@ -166,7 +166,7 @@ fn a_minute_that_cannot_be_ends_within_a_minute() {
         redis.command::<redis::Value>(&command);
         serves("another type", paths.next().unwrap());
     }
-    // Ten thousand calls in the last minute are possible, but then that minute ends.
+    // Forged calls with a possible time do count, but only until they are a minute old.
     let score = (micros() - 57_000_000).to_string();
     let forged: Vec<_> = (0..10_000).flat_map(|number| [score.clone(), format!("x{number}")]).collect();
     let command: Vec<_> = ["ZADD", &minute].into_iter().chain(forged.iter().map(String::as_str)).collect();

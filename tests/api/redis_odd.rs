@@ -1,5 +1,5 @@
-//! A peer in Redis's place that is no Redis, or a broken one, counts as unavailable; the process goes on standalone,
-//! and the log says why in a few words.
+//! A server that is not Redis, or a broken one, counts as unavailable. The process calls on its own, and the log gives
+//! a short reason.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -24,14 +24,14 @@ use test_support::{
 struct Says {
     info: String,
     time: String,
-    /// `NOW` in it is replaced by the time.
+    /// The reply to a script. `NOW` in it is replaced by the time in microseconds.
     script: String,
-    /// The reply of the purge script, if it differs.
+    /// The reply to the purge script, if it differs.
     purges: Option<String>,
     heard: Arc<Heard>,
 }
 
-/// How often each command was received.
+/// The numbers of connections and scripts so far.
 #[derive(Default)]
 struct Heard {
     connections: AtomicUsize,
@@ -50,7 +50,8 @@ fn time(seconds: u64) -> String {
     format!("*2\r\n{}{}", bulk(&seconds.to_string()), bulk("5"))
 }
 
-/// The reply of a budget script without callers, with `number` in every place except the first two.
+/// The reply of the quota script to a replica without callers, with `number` in every place except the first two and
+/// the last.
 fn reply(number: i64) -> String {
     let numbers = format!(":{number}\r\n").repeat(13);
     format!("*16\r\n:0\r\n:{}\r\n{numbers}:0\r\n", now() * 1_000_000)
@@ -66,7 +67,7 @@ fn sane() -> Says {
     }
 }
 
-/// Listens for as long as the test runs; returns its port.
+/// Starts a server with these replies, and returns its port. Runs until the test process ends.
 fn imitation(says: Says) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -74,7 +75,7 @@ fn imitation(says: Says) -> u16 {
     thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             let says = Arc::clone(&says);
-            // A peer that disconnects ends it.
+            // The thread ends when the service disconnects.
             thread::spawn(move || answer(&connection, &says).ok());
         }
     });
@@ -167,7 +168,7 @@ fn an_invalid_run_id_is_counted_without_going_standalone() {
 }
 
 #[test]
-fn a_slot_that_is_always_past_is_not_requested_in_a_loop() {
+fn a_retry_time_that_is_always_past_causes_no_busy_loop() {
     let sim = sim(|_| ());
     let path = add_meetings(&sim, 0, 1).remove(0);
     let day = now() / 86_400;
@@ -189,7 +190,7 @@ fn a_slot_that_is_always_past_is_not_requested_in_a_loop() {
 }
 
 #[test]
-fn connections_that_break_at_once_are_not_made_anew_at_once() {
+fn connections_that_break_at_once_are_reopened_with_a_backoff() {
     let sim = sim(|_| ());
     let path = add_meetings(&sim, 0, 1).remove(0);
     let (heard, purge) = (Arc::<Heard>::default(), (now() + 60) * 1_000_000);
@@ -203,7 +204,7 @@ fn connections_that_break_at_once_are_not_made_anew_at_once() {
     let service = Service::start(&sim, &[("redis.url", &url)]);
     wait_until_redis_is(&service, 1.0);
     thread::scope(|scope| {
-        // A caller that waits for a permit sees each connection break.
+        // While a caller waits for a permit, the service opens connection after connection, and each breaks.
         let waits = scope.spawn(|| service.get(&path));
         let (before, begun) = (heard.connections.load(Relaxed), Instant::now());
         wait_for(|| (heard.connections.load(Relaxed) >= before + 14).then_some(()));

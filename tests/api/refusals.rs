@@ -1,4 +1,4 @@
-//! Remembered failures: a caller in a retry loop does not spend the day's calls on a meeting that Zoom refuses.
+//! Cached failures: a caller in a retry loop does not spend the day's calls on a meeting that Zoom refuses.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -58,7 +58,7 @@ fn looping_on_a_lasting_refusal_costs_one_flight_and_gets_retry_after() {
 }
 
 #[test]
-fn endless_pages_are_read_ten_beyond_the_announced_count_and_remembered() {
+fn endless_pages_are_read_ten_beyond_the_announced_count() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(ID, 25, 1));
     sim.inject(Fault::new(FaultKind::EndlessPages).for_meeting(ID).forever());
@@ -83,7 +83,7 @@ fn a_page_before(next_page_token: &str) -> Vec<u8> {
 }
 
 #[test]
-fn no_announced_row_count_makes_it_read_over_5000_pages() {
+fn no_announced_row_count_makes_a_flight_read_over_5000_pages() {
     let sim = sim(|_| ());
     let pages = AtomicUsize::new(0);
     let zoom = RawZoom::start(move |_| {
@@ -98,7 +98,7 @@ fn no_announced_row_count_makes_it_read_over_5000_pages() {
 }
 
 #[test]
-fn a_page_token_above_4_kib_ends_the_flight_for_cache_refusal() {
+fn a_page_token_above_4_kib_is_a_cached_failure() {
     for (length, calls) in [(4 * 1024, 2), (4 * 1024 + 1, 1), (70_000, 1)] {
         println!("{length}");
         let sim = sim(|_| ());
@@ -117,7 +117,7 @@ fn a_page_token_above_4_kib_ends_the_flight_for_cache_refusal() {
 }
 
 #[test]
-fn a_permanent_refusal_is_remembered_for_cache_refusal_then_retried() {
+fn a_permanent_refusal_is_cached_for_cache_refusal_and_then_retried() {
     let sim = sim(|_| ());
     let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];
     let service = Service::start(&sim, &settings);
@@ -172,7 +172,7 @@ fn retrying_a_failing_meeting_flies_at_most_every_two_seconds() {
             let pause = calls[flight].at - calls[flight - 1].at;
             assert!((1.9..4.0).contains(&pause.as_secs_f64()), "{pause:?}");
         }
-        // The answer after the pause comes from Zoom, not from the remembered failure.
+        // The answer after the pause comes from Zoom, not from the cached failure.
         sim.clear_faults();
         sim.add_meeting(Meeting::generated(ID, 1, 1));
         wait_for(|| (service.get(PATH).status == 200).then_some(()));
@@ -181,7 +181,7 @@ fn retrying_a_failing_meeting_flies_at_most_every_two_seconds() {
 }
 
 #[test]
-fn a_remembered_failure_keeps_the_stale_snapshot_and_costs_no_call() {
+fn a_cached_failure_keeps_the_stale_snapshot_and_costs_no_call() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(ID, 3, 1));
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
@@ -200,7 +200,7 @@ fn a_remembered_failure_keeps_the_stale_snapshot_and_costs_no_call() {
         assert_eq!(answer.body, first.body);
     }
     assert_eq!(calls_for(&sim, ID).len(), 2);
-    // A purge forgets both.
+    // A purge removes the snapshot and the failure.
     assert_eq!(request(service.ops, "DELETE", "/cache/91111111111", &[]).status, 204);
     assert_eq!(service.get(PATH).problem(), "zoom_failed");
     assert_eq!(calls_for(&sim, ID).len(), 3);
@@ -220,7 +220,7 @@ fn replicas_do_not_repeat_a_request_that_zoom_refused_another() {
         assert!(answer.json()["detail"].as_str().unwrap().contains("refuses"));
     }
     assert_eq!(calls_for(&sim, ID).len(), 1);
-    // A purge on one replica ends it on all.
+    // A purge at one replica removes the cached failure at all of them.
     assert_eq!(request(replicas[1].ops, "DELETE", "/cache", &[]).status, 204);
     replicas[2].get(PATH);
     assert_eq!(calls_for(&sim, ID).len(), 2);

@@ -1,4 +1,5 @@
-//! Three processes, one account, one Redis: a real server that each test starts, and a simulator with hard limits.
+//! Three replicas share one account and one Redis. Each test starts a real Redis server, and a simulator that enforces
+//! its limits.
 
 use std::{
     thread,
@@ -16,7 +17,7 @@ use test_support::{
 use zoom_sim::{Fault, FaultKind};
 
 #[test]
-fn the_day_is_one_for_all_and_ends_for_all() {
+fn all_replicas_share_one_daily_limit() {
     let (sim, redis) = (sim(|config| config.per_day = 30), Server::start());
     let replicas = start(&sim, &redis, &[("limits.heavy_per_day", "30")]);
     let answers = ask(&replicas, &add_meetings(&sim, 0, 60));
@@ -30,7 +31,7 @@ fn the_day_is_one_for_all_and_ends_for_all() {
         let answer = replica.get("/qos/91000000999");
         assert_eq!((answer.status, answer.problem().as_str()), (503, "zoom_daily_quota_spent"));
     }
-    // A replica that starts later knows it, too.
+    // A replica that starts later knows the count, too.
     let url = redis.url();
     let settings =
         [("redis.url", url.as_str()), ("limits.heavy_per_day", "30"), ("limits.headroom_percent", "0")];
@@ -43,7 +44,7 @@ fn the_day_is_one_for_all_and_ends_for_all() {
 }
 
 #[test]
-fn a_429_that_one_sees_stops_all() {
+fn a_429_that_one_replica_sees_stops_all() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[]);
     let paths = add_meetings(&sim, 0, 2 * REPLICAS);
@@ -71,7 +72,7 @@ fn a_429_that_one_sees_stops_all() {
     finish(replicas, &["all calls pause"]);
 }
 
-/// The Secret is replaced while the pods keep running.
+/// In Kubernetes, the Secret is replaced while the pods keep running.
 #[test]
 fn a_password_that_changes_is_read_from_its_file() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -108,7 +109,7 @@ fn budget_key(redis: &Server) -> String {
 }
 
 #[test]
-fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
+fn a_purge_reaches_all_replicas_even_if_redis_was_away() {
     let (sim, mut redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
     let paths = add_meetings(&sim, 0, 2);
@@ -129,10 +130,10 @@ fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
     purge(&paths[0]);
     for replica in &replicas {
         wait_for(|| (!has(replica, &paths[0])).then_some(()));
-        assert!(has(replica, &paths[1]), "and nothing else");
+        assert!(has(replica, &paths[1]), "the other meeting stays cached");
     }
     fetch_all();
-    assert_eq!([calls(&paths[0]), calls(&paths[1])], [2, 1], "nor is it in Redis");
+    assert_eq!([calls(&paths[0]), calls(&paths[1])], [2, 1], "the record in Redis is purged, too");
     purge("/qos");
     for replica in &replicas {
         wait_for(|| (!has(replica, &paths[0]) && !has(replica, &paths[1])).then_some(()));
@@ -146,19 +147,19 @@ fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
     purge(&paths[0]);
     assert!(
         !has(&replicas[0], &paths[0]) && has(&replicas[1], &paths[0]),
-        "the other replica cannot know of it"
+        "the other replica cannot know of the purge"
     );
     redis.start_again();
     for replica in &replicas {
         wait_for(|| (!has(replica, &paths[0])).then_some(()));
-        assert!(has(replica, &paths[1]), "and nothing else");
+        assert!(has(replica, &paths[1]), "the other meeting stays cached");
     }
     finish(replicas, &[AWAY, "cannot announce the purge"]);
 }
 
-/// The look-up reaches Redis before the purge does, and its reply arrives after the purge is done here.
+/// A look-up reaches Redis before the purge, and its reply arrives after the replica has purged its own cache.
 #[test]
-fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
+fn a_purge_is_not_undone_by_an_earlier_look_up() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
     let path = add_meetings(&sim, 0, 1).remove(0);
@@ -185,7 +186,7 @@ fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
 
 /// After SIGTERM, the others get the replica's share at once, because it announces that it leaves.
 #[test]
-fn a_replica_that_stops_says_goodbye() {
+fn a_replica_that_stops_leaves_its_share_to_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let mut replicas = start(&sim, &redis, &[]);
     replicas.pop().unwrap().finish(&[]);
@@ -205,14 +206,14 @@ fn a_replica_that_stops_says_goodbye() {
 mod alone {
     use super::*;
 
-    /// An empty Redis leaves room for unknown replicas; once all are known, it leaves none.
+    /// An empty Redis keeps back the shares of missing replicas, but nothing once all replicas are known.
     #[test]
-    fn three_processes_together_use_the_limit_up_and_see_no_429() {
+    fn three_replicas_together_use_the_whole_limit_without_a_429() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
-        // The calls take as long as callers wait by default.
+        // The calls take nearly as long as callers wait by default.
         let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
-        // Measured after the first second, for which an empty server grants nothing, and after the simulator's
-        // following second.
+        // Measured after the first second, in which an empty server grants nothing, and after another one, in which the
+        // simulator still counts these calls.
         let warm = add_meetings(&sim, 0, REPLICAS);
         assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
         let called = sim.qos_calls().last().unwrap().at;
@@ -241,10 +242,10 @@ mod alone {
         finish(replicas, &[]);
     }
 
-    /// Redis dies under load and restarts empty: no 429 at any time, answers continue, and the count is right in the
-    /// end.
+    /// Redis is killed under load and restarts empty. Zoom sends no 429, callers still get answers, and the day's count
+    /// is right in the end.
     #[test]
-    fn redis_killed_under_load_and_back_empty_costs_pace_and_nothing_else() {
+    fn redis_restarting_empty_under_load_costs_throughput_only() {
         let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(30)), Server::start());
         let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
         let paths = add_meetings(&sim, 0, 600);
@@ -268,7 +269,7 @@ mod alone {
                 wait_until_redis_is(replica, 1.0);
             }
             let back = sim.qos_calls().len();
-            assert!(back < paths.len(), "there was no load any more");
+            assert!(back < paths.len(), "all calls were made before Redis was back");
             let answers = asked.join().unwrap();
             let failed: Vec<_> =
                 answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
@@ -279,14 +280,13 @@ mod alone {
         assert_eq!((calls.len(), refused_by_zoom(&sim)), (paths.len(), 0));
         for replica in &replicas {
             wait_for(|| (day_of(replica) >= paths.len() as u64).then_some(()));
-            // Reservations that were not used when Redis died count all the same.
+            // Slots that were reserved but not used when Redis died count, too.
             let counted = day_of(replica);
             assert!(counted <= paths.len() as u64 + 40, "{counted} counted");
         }
         finish(replicas, &[AWAY]);
     }
 
-    /// A process that starts without Redis serves within its share, and joins once Redis is available.
     #[test]
     fn a_replica_started_without_redis_serves_its_share_and_joins_later() {
         let (sim, mut redis) = (sim(|_| ()), Server::start());
@@ -298,7 +298,7 @@ mod alone {
         assert_eq!(
             service.wait_until_ready(200).json()["reasons"].as_array().unwrap().len(),
             0,
-            "not yet counted as gone"
+            "Redis does not count as unavailable yet"
         );
         let answers = at_once(service.addr, add_meetings(&sim, 0, 40));
         assert!(answers.iter().all(|answer| answer.status == 200));

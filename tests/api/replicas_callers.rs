@@ -10,7 +10,7 @@ use test_support::{
     wait::wait_for,
 };
 
-/// Requests the paths from the replicas in turn, all at once.
+/// Requests the paths from the replicas in turn, all at the same time and with the same key.
 fn at_once(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = (paths.iter().zip(replicas.iter().cycle()))
@@ -21,7 +21,7 @@ fn at_once(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
 }
 
 #[test]
-fn the_ceilings_of_a_caller_hold_for_all_replicas_together() {
+fn the_limits_of_a_caller_hold_for_all_replicas_together() {
     for (ceiling, calls) in [("calls_per_minute = 5", 5), ("calls_per_day = 8", 8)] {
         let (sim, redis) = (sim(|_| ()), Server::start());
         let paths = add_meetings(&sim, 0, 60);
@@ -35,13 +35,13 @@ fn the_ceilings_of_a_caller_hold_for_all_replicas_together() {
             let calls = u64::try_from(calls).unwrap();
             replicas.iter().all(|replica| known(replica, caller) == calls).then_some(())
         };
-        // A replica learns of the others' calls of a minute as they happen: each must have its first list.
+        // Each replica has received the accounts of all callers once.
         assert_eq!(get_as(&replicas[0], OTHER_KEY, &paths[0]).status, 200);
         wait_for(|| all_know("bi", 1));
         sim.clear_calls();
         let answers = at_once(&replicas, &paths[1..]);
         let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
-        // A reply that a busy machine reads too late has counted a call that is not made.
+        // If a busy machine reads a reply too late, Redis has counted a call that is not made.
         let made = sim.qos_calls().len();
         assert!((calls - 1..=calls).contains(&made), "{ceiling}: {made}");
         assert_eq!(refused.len(), 59 - made, "{ceiling}");
@@ -50,7 +50,8 @@ fn the_ceilings_of_a_caller_hold_for_all_replicas_together() {
         wait_for(|| all_know("support-tools", made));
         // The server forgets the minute and the day; the replicas do not.
         redis.command::<()>(&["FLUSHALL"]);
-        // Until its next heartbeat, each replica takes the empty server for a new day.
+        // Wait for a heartbeat that restores the account. Until then, the empty server looks like the start of a new
+        // day.
         wait_for(|| {
             let keys = redis.command::<Vec<String>>(&["KEYS", "*:callers"]);
             let account =
@@ -90,13 +91,13 @@ fn a_replica_that_restarts_keeps_to_the_minute_of_the_others() {
 }
 
 #[test]
-fn a_flight_goes_on_for_the_caller_that_is_within_its_limit() {
+fn a_flight_continues_for_the_caller_that_is_within_its_limit() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let paths = add_meetings(&sim, 0, 12);
     let callers = entry("support-tools", KEY, "calls_per_minute = 2") + &entry("bi", OTHER_KEY, "");
     let (_folder, file) = callers_file(&callers);
     let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
-    // Each meeting is requested by both callers, from each replica.
+    // Both callers request every meeting, each time from one of the replicas.
     let answers: Vec<_> = std::thread::scope(|scope| {
         let asked: Vec<_> = [KEY, OTHER_KEY]
             .into_iter()

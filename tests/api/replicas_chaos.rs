@@ -25,15 +25,16 @@ use zoom_sim::{Meeting, Sim};
 const SEED: u64 = 6;
 const MEETINGS: usize = 12;
 const CALLERS: usize = 4;
-/// A lease expires, another replica looks again, and a process without Redis waits before it calls standalone: 3 s, 1
-/// s, 3 s; then twelve meetings share a third of the limit.
+/// A lease expires (3 s), another replica looks again (1 s), a process without Redis waits before it calls on its own
+/// (3 s), and then twelve meetings share a third of the limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(12);
-/// Permits that replicas reserved and did not use when they or Redis lost their memory: a quarter of a second's calls.
+/// The most slots that are reserved but not used when a replica or Redis loses its memory: the calls of a quarter of a
+/// second.
 const LOST_AT_MOST: u64 = 10;
 const SETTINGS: [(&str, &str); 4] = [
     ("cache.live_fresh", "1s"),
     ("cache.stale_while_revalidate", "0s"),
-    // Stale answers cannot hide failures.
+    // Stale answers would hide failures.
     ("cache.stale_if_error", "0s"),
     ("server.wait", "30s"),
 ];
@@ -63,10 +64,10 @@ const UPSETS: [Upset; 9] = [
     Upset::ReplicaStops,
 ];
 
-/// The callers' results.
+/// The results of all callers.
 struct Seen {
     addresses: [Mutex<SocketAddr>; REPLICAS],
-    /// A replica that is being replaced does not answer.
+    /// Whether a replica is being replaced, and so need not answer.
     down: [AtomicBool; REPLICAS],
     latest: Mutex<HashMap<(usize, usize), SystemTime>>,
     answers: AtomicUsize,
@@ -83,7 +84,7 @@ fn path(meeting: usize) -> String {
     format!("/qos/{:011}", 93_000_000_000 + meeting)
 }
 
-/// Returns `None` if no process listens there.
+/// Returns `None` if the connection fails or ends without an answer.
 fn try_get(to: SocketAddr, path: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(to).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -118,12 +119,12 @@ impl Seen {
                 self.wrong.lock().unwrap().push(format!("replica {replica}, meeting {meeting}: {wrong}"));
             }
             last.extend(answer.and_then(|answer| fetched(&answer)).map(|fetched| (meeting, fetched)));
-            // A caller's pace: a few hundred requests a second in all.
+            // The callers' interval: they send a few hundred requests a second in all.
             pause(Duration::from_millis(20));
         }
     }
 
-    /// The problem with this answer, if there is one.
+    /// Records this answer, and returns what is wrong with it, if anything.
     fn note(
         &self,
         replica: usize,
@@ -153,7 +154,7 @@ impl Seen {
         last.filter(|last| fetched < **last).map(|last| format!("back from {last:?} to {fetched:?}"))
     }
 
-    /// Waits for this number of further answers, and at least one.
+    /// Waits for this number of further answers.
     fn wait_for_answers(&self, count: usize) {
         let until = self.answers.load(Ordering::SeqCst) + count;
         wait_for(|| (self.answers.load(Ordering::SeqCst) >= until).then_some(()));
@@ -182,7 +183,7 @@ fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], s
     match what {
         Upset::RedisHiccups => {
             redis.signal("-STOP");
-            // Hits do not wait for Redis; and this ends before Redis counts as unavailable.
+            // A short freeze, of two heartbeats.
             let stopped = Instant::now();
             wait_for(|| (stopped.elapsed() > Duration::from_millis(600)).then_some(()));
             redis.signal("-CONT");
@@ -227,7 +228,7 @@ fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], s
             let new = start_one(sim, &url);
             std::mem::replace(&mut replicas[0], new).crash();
             *seen.addresses[0].lock().unwrap() = replicas[0].addr;
-            // Requests to the old process have failed by now.
+            // By then, requests to the old process have failed.
             seen.wait_for_answers(100);
             seen.down[0].store(false, Ordering::SeqCst);
         }
@@ -245,10 +246,10 @@ fn start_one(sim: &Sim, url: &str) -> Service {
     Service::start(sim, &ours.into_iter().chain(SETTINGS).collect::<Vec<_>>())
 }
 
-/// During and after every disturbance: no 429 from Zoom; every answer is a 200 with the whole meeting; no replica shows
-/// an older snapshot than before; no caller waits for a claim that nobody will release; afterwards every replica soon
-/// shows what was fetched since; and the day's count has all calls, plus no more than the reservations lost with a
-/// process's memory.
+/// During and after every disturbance, Zoom sends no 429, every answer is a 200 with the complete meeting, no replica
+/// shows an older snapshot than before, and no caller waits for a claim that is never released. Afterwards, every
+/// replica soon shows newer snapshots. The day's count contains all calls, and at most the lost reservations in
+/// addition.
 #[test]
 fn chaos_costs_callers_of_shared_meetings_nothing_but_time() {
     let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(40)), Server::start());

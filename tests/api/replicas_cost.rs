@@ -21,7 +21,7 @@ fn time(connection: &mut Connection, path: &str) -> Duration {
 }
 
 #[test]
-fn a_meeting_takes_as_much_of_redis_as_its_codings() {
+fn a_meeting_takes_less_than_half_its_size_in_redis() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();
     let service = Service::start(&sim, &[("redis.url", &url), ("redis.replicas", "1")]);
@@ -35,7 +35,7 @@ fn a_meeting_takes_as_much_of_redis_as_its_codings() {
         println!("a meeting of {body} bytes takes {bytes} bytes in Redis");
         assert!(bytes < body / 2, "{bytes} of {body}");
         let left: i64 = redis.command(&["PTTL", &name[0]]);
-        assert!(left > 0, "it expires by itself");
+        assert!(left > 0, "the record expires");
     }
     service.finish(&[]);
 }
@@ -59,7 +59,7 @@ mod alone {
             let which = usize::try_from(number % 2).unwrap();
             let id = format!("{:011}", 92_000_000_000 + number);
             sim.add_meeting(Meeting::generated(&id, 10, 2));
-            // A permit is available at once: Zoom's rate is not measured here.
+            // The wait at the end of the loop makes a permit available at once: the rate limit is not measured here.
             let asked = Instant::now();
             let took = time(&mut connections[which], &format!("/qos/{id}"));
             if number >= 20 {

@@ -43,15 +43,15 @@ fn pages(calls: &[Call]) -> BTreeMap<usize, usize> {
     pages
 }
 
-/// Asserts the same bytes, including the entity tag.
+/// Asserts that both answers have the same body and the same entity tag.
 fn assert_same(one: &Answer, other: &Answer) {
     assert_eq!((one.status, other.status), (200, 200), "{} {}", one.text(), other.text());
     assert_eq!(one.header("etag"), other.header("etag"));
     assert_eq!(one.body, other.body);
 }
 
-/// Sends a request without waiting for the answer, because its replica will die.
-fn ask_in_vain(of: &Service, path: &str) -> TcpStream {
+/// Sends a request without waiting for the answer.
+fn send_request(of: &Service, path: &str) -> TcpStream {
     use std::io::Write as _;
     let mut stream = TcpStream::connect(of.addr).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -85,19 +85,19 @@ fn a_snapshot_is_a_hit_on_other_replicas_at_the_same_age() {
         assert_same(&newer, &also);
     }
     assert_eq!(calls_for(&sim, &id).len(), 4, "no caller may force a fetch below the floor");
-    // Zoom's 404 is remembered by all replicas.
+    // All replicas cache Zoom's 404.
     let answers: Vec<_> = replicas.iter().map(|replica| replica.get("/qos/92000000999")).collect();
     for answer in &answers {
         assert_eq!((answer.status, answer.problem().as_str()), (404, "meeting_not_found"));
-        assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"], "Zoom's words");
+        assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"], "Zoom's message");
     }
     assert_eq!(calls_for(&sim, "92000000999").len(), 1);
     finish(replicas, &[]);
 }
 
-/// A caller's limit counts calls, and this costs none.
+/// A snapshot that another replica fetched costs no call, so the caller's limit does not apply.
 #[test]
-fn a_caller_whose_calls_are_spent_still_has_what_the_others_fetched() {
+fn a_caller_over_its_limit_still_gets_snapshots_of_other_replicas() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let [(one, first), (two, other)] = [1, 2].map(|number| meeting(&sim, 92_000_000_000 + number, 1));
     let (_folder, file) = callers_file(&two_callers("calls_per_minute = 1"));
@@ -112,9 +112,9 @@ fn a_caller_whose_calls_are_spent_still_has_what_the_others_fetched() {
     finish(replicas, &[]);
 }
 
-/// The waiting replicas get the failure that they would have met themselves.
+/// The waiting replicas report this failure, and do not try for themselves.
 #[test]
-fn a_flight_that_fails_fails_for_all_who_wait_for_it_anywhere() {
+fn a_failed_flight_fails_for_callers_at_all_replicas() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[]);
     let (path, id) = meeting(&sim, 92_000_000_000, 1);
@@ -129,11 +129,11 @@ fn a_flight_that_fails_fails_for_all_who_wait_for_it_anywhere() {
     for answer in &answers {
         assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
     }
-    assert_eq!(calls_for(&sim, &id).len(), 3, "the first, and two more");
+    assert_eq!(calls_for(&sim, &id).len(), 3, "the first call and two retries");
     sim.clear_faults();
     wait_for(|| (replicas[0].get(&path).status == 200).then_some(()));
     assert!(replicas.iter().all(|replica| replica.get(&path).status == 200));
-    assert_eq!(calls_for(&sim, &id).len(), 4, "it is remembered only during its pause");
+    assert_eq!(calls_for(&sim, &id).len(), 4, "the failure is cached only during its pause");
     finish(replicas, &["flight failed"]);
 }
 
@@ -156,9 +156,9 @@ fn a_restarted_replica_serves_shared_snapshots_while_zoom_is_down() {
     finish(replicas, &[]);
 }
 
-/// As through a load balancer.
+/// Requests go to the replicas in turn, as through a load balancer.
 #[test]
-fn paging_continues_on_any_replica_though_newer_snapshots_land() {
+fn paging_continues_on_any_replica_though_newer_snapshots_are_fetched() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.live_fresh", "1s"), ("cache.stale_while_revalidate", "0s")]);
     let (path, id) = meeting(&sim, 92_000_000_000, 45);
@@ -190,7 +190,7 @@ fn paging_continues_on_any_replica_though_newer_snapshots_land() {
     let whole = replicas[0].get(&path).json();
     assert_eq!((asked, fetched_at.len()), (5, 1), "all slices are of one snapshot");
     assert_eq!(&seen, whole["participants"].as_array().unwrap());
-    // A purged snapshot cannot be paged through, wherever it was published.
+    // No replica continues to page through a purged snapshot.
     let first = replicas[0].get(&format!("{path}?page_size=10")).json();
     let token = first["next_page_token"].as_str().unwrap();
     let next = format!("{path}?page_size=10&next_page_token={token}");
@@ -205,17 +205,17 @@ fn paging_continues_on_any_replica_though_newer_snapshots_land() {
 }
 
 #[test]
-fn another_takes_over_from_one_that_dies_on_the_way() {
+fn another_replica_takes_over_the_flight_of_one_that_dies() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(400)), Server::start());
     let mut replicas = start(&sim, &redis, &[]);
     let (path, id) = meeting(&sim, 92_000_000_000, 45);
     let leader = replicas.remove(0);
     let answers = thread::scope(|scope| {
-        let mut lost = ask_in_vain(&leader, &path);
+        let mut lost = send_request(&leader, &path);
         wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
         let others: Vec<_> = replicas.iter().map(|replica| scope.spawn(|| replica.get(&path))).collect();
         wait_for(|| (calls_for(&sim, &id).len() >= 3).then_some(()));
-        assert!(pages(&calls_for(&sim, &id)).values().all(|times| *times == 1), "they wait");
+        assert!(pages(&calls_for(&sim, &id)).values().all(|times| *times == 1), "the others wait");
         leader.crash();
         let died = Instant::now();
         let answers: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
@@ -232,13 +232,14 @@ fn another_takes_over_from_one_that_dies_on_the_way() {
     assert!(pages.values().all(|times| *times <= 2), "one takes over, not two: {pages:?}");
     let calls = sim.qos_calls().len() as u64;
     for replica in &replicas {
-        // A permit that it reserved before it died is spent.
+        // Slots that the dead replica had reserved count as used.
         wait_for(|| (calls..=calls + 10).contains(&day_of(replica)).then_some(()));
     }
     finish(replicas, &[]);
 }
 
-/// Stopped for longer than its lease, it resumes with pages that are older than what another replica has fetched since.
+/// The replica is suspended for longer than its lease. When it resumes, its pages are older than the snapshot that
+/// another replica has fetched meanwhile.
 #[test]
 fn a_replica_suspended_during_a_flight_overwrites_nothing_newer() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(400)), Server::start());
@@ -292,7 +293,7 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     }
     let pages = pages(&calls_for(&sim, &id));
     assert!(pages.len() == 4 && pages.values().all(|times| *times <= 2), "{pages:?}");
-    // The replica goes on standalone: it sends nothing to a server that does not reply.
+    // The replica calls on its own.
     wait_until_redis_is(&cut_off, 0.0);
     let paths: Vec<_> = (1..=20).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();
     assert!(at_once(cut_off.addr, paths.clone()).iter().all(|answer| answer.status == 200));
@@ -307,8 +308,8 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     other.finish(&[]);
 }
 
-/// Fetched without Redis, its snapshot is newer than the shared record and fresh for a shorter time, as while a setting
-/// is rolled out.
+/// A snapshot that the replica fetches without Redis is newer than the shared record, but fresh for a shorter time, as
+/// can happen while a changed setting is rolled out.
 #[test]
 fn a_replica_never_serves_an_older_snapshot_after_a_newer_one() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -338,9 +339,9 @@ fn a_replica_never_serves_an_older_snapshot_after_a_newer_one() {
     other.finish(&[]);
 }
 
-/// A caller that waited came before the answer.
+/// The refusal is not cached, but callers that already wait for it get it.
 #[test]
-fn an_unremembered_refusal_reaches_all_waiting_replicas() {
+fn an_uncached_refusal_reaches_all_waiting_replicas() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
     let replicas = start(&sim, &redis, &[("cache.not_found_live", "0s")]);
     let id = "92000000999";
@@ -353,15 +354,15 @@ fn an_unremembered_refusal_reaches_all_waiting_replicas() {
     });
     for answer in &answers {
         assert_eq!((answer.status, answer.problem().as_str()), (404, "meeting_not_found"));
-        assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"], "Zoom's words");
+        assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"], "Zoom's message");
     }
     assert_eq!(calls_for(&sim, id).len(), 1);
     replicas[1].get(&format!("/qos/{id}"));
-    assert_eq!(calls_for(&sim, id).len(), 2, "and it is not remembered");
+    assert_eq!(calls_for(&sim, id).len(), 2, "the refusal is not cached");
     finish(replicas, &[]);
 }
 
-/// The replica stays alive, so no other one takes over, and it cannot report that it is done.
+/// The replica stays alive, so its claim does not expire, but it cannot report the end of its flight.
 #[test]
 fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
@@ -392,10 +393,10 @@ fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     other.finish(&[]);
 }
 
-/// A replica that waits for another's flight finishes as it would its own; one past its shutdown timeout leaves the
-/// flight to the others.
+/// A stopping replica that waits for another's flight still answers its callers. A replica whose shutdown timeout ends
+/// leaves its flight to the others.
 #[test]
-fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
+fn replicas_that_stop_during_a_flight_leave_no_caller_waiting() {
     let (sim, redis) = (sim(|config| config.latency = 2 * SECOND), Server::start());
     let mut replicas = start(&sim, &redis, &[("server.shutdown_timeout", "6s")]);
     let url = redis.url();
@@ -404,7 +405,7 @@ fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
     let (path, id) = meeting(&sim, 92_000_000_000, 3);
     let follower = replicas.remove(0);
     thread::scope(|scope| {
-        drop(ask_in_vain(&leader, &path));
+        drop(send_request(&leader, &path));
         wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
         let answer = scope.spawn(|| request(follower.addr, "GET", &path, &[]));
         wait_for(|| (follower.ops_get("/status").json()["flights"]["active"] == 1).then_some(()));
@@ -413,7 +414,7 @@ fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
         leader.finish(&["stopped before all requests and flights finished"]);
         let answer = answer.join().unwrap();
         assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
-        // Half a second, a look-up within another one, and the call.
+        // The leader's shutdown timeout of 0.5 s, a look-up within the next second, and the call of 2 s.
         assert!(stopped.elapsed() < 5 * SECOND, "{:?}", stopped.elapsed());
     });
     assert_same(&replicas[0].get(&path), &replicas[1].get(&path));
@@ -426,7 +427,7 @@ fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
 fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();
-    // The `faketime` program would be a process between the test and the service.
+    // The library is preloaded, because the `faketime` program would be a process between the test and the service.
     let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1";
     // A killed process would leave the library's shared memory behind.
     let shared = "FAKETIME_DISABLE_SHM=1";
@@ -462,7 +463,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     finish(replicas, &[]);
 }
 
-/// A rolling upgrade, in which neither version can read the other's records.
+/// As in a rolling upgrade in which neither version can read the other's records.
 #[test]
 fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -483,7 +484,8 @@ fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     ] {
         redis.command::<redis::Value>(&["EVAL", script, "1", &names[0]]);
         sim.clear_calls();
-        // Each replica has nothing cached: the first fetches again, the second finds the new record.
+        // These replicas have nothing cached. The first one fetches the meeting again, and the second one finds its
+        // record.
         let url = redis.url();
         let late = [0, 1].map(|_| Service::start(&sim, &settings(&url, &[])));
         for late in &late {
@@ -534,9 +536,9 @@ mod alone {
         finish(replicas, &[]);
     }
 
-    /// All of them are busy when one of them receives it.
+    /// All replicas are making calls when one of them receives the 429.
     #[test]
-    fn a_429_stops_all_within_a_tenth_of_a_second() {
+    fn a_429_stops_all_replicas_within_a_tenth_of_a_second() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(20)), Server::start());
         let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
         let paths: Vec<_> = (0..150).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();

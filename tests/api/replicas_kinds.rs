@@ -1,4 +1,4 @@
-//! Three processes, one Redis: an id that is a webinar's costs one refused call for all of them.
+//! Three processes, one Redis: finding out that an id is a webinar's costs one refused call for all of them.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -17,7 +17,7 @@ use zoom_sim::{
 };
 
 const WEBINAR: &str = "/qos/91111111111";
-/// Nothing is answered from a snapshot that is not fresh.
+/// Settings with which no stale snapshot is served.
 const NEVER_STALE: [(&str, &str); 2] =
     [("cache.stale_while_revalidate", "0s"), ("cache.stale_if_error", "0s")];
 
@@ -27,7 +27,7 @@ fn with_webinar(latency: Duration) -> Sim {
     sim
 }
 
-/// How often each endpoint was called.
+/// The numbers of calls to the endpoints for meetings and for webinars.
 fn calls(sim: &Sim) -> (usize, usize) {
     let count =
         |endpoint: QosEndpoint| sim.qos_calls().iter().filter(|call| call.endpoint == Some(endpoint)).count();
@@ -49,12 +49,12 @@ fn replicas_that_are_asked_at_once_share_refusal_and_pages() {
         let refused = replica.get(&format!("{WEBINAR}?kind=meeting"));
         assert_eq!((refused.status, refused.problem().as_str()), (404, "not_a_meeting"));
     }
-    assert_eq!(calls(&sim), (1, 3), "the refusal is remembered by all");
+    assert_eq!(calls(&sim), (1, 3), "all replicas know the refusal");
     finish(replicas, &[]);
 }
 
 #[test]
-fn a_replica_learns_the_kind_from_another_ones_refusal_that_is_over() {
+fn a_replica_learns_the_kind_from_an_expired_refusal_of_another() {
     let (sim, redis) = (with_webinar(Duration::ZERO), Server::start());
     let settings = [("cache.live_fresh", "500ms"), ("cache.refusal", "500ms")];
     let replicas = start(&sim, &redis, &[&settings[..], &NEVER_STALE].concat());
@@ -63,11 +63,11 @@ fn a_replica_learns_the_kind_from_another_ones_refusal_that_is_over() {
     wait_for(|| (refused.elapsed() > Duration::from_secs(1)).then_some(()));
     assert_eq!(replicas[1].get(WEBINAR).json()["kind"], "webinar");
     assert_eq!(calls(&sim), (1, 6));
-    // A caller that insists on a meeting has Zoom asked.
+    // A caller that names the kind `meeting` causes a call anyway.
     let insisting = replicas[2].get(&format!("{WEBINAR}?kind=meeting"));
     assert_eq!(insisting.problem(), "not_a_meeting");
     assert_eq!(calls(&sim), (2, 6));
-    // The id becomes a meeting's: the memory is wrong, and costs one call.
+    // The id becomes a meeting's, so the remembered kind is wrong and costs one refused call.
     sim.add_meeting(Meeting::generated("91111111111", 5, 1));
     let asked = sim.qos_calls().last().unwrap().at;
     wait_for(|| (asked.elapsed() > Duration::from_secs(1)).then_some(()));
@@ -93,7 +93,7 @@ fn a_purge_forgets_the_kind_at_every_replica() {
 }
 
 #[test]
-fn a_purge_of_one_view_ends_what_the_other_views_record_shows() {
+fn after_a_purge_of_one_type_the_others_record_shows_no_kind() {
     let (sim, redis) = (with_webinar(Duration::ZERO), Server::start());
     let settings = [("cache.live_fresh", "500ms"), ("cache.refusal", "500ms")];
     let replicas = start(&sim, &redis, &[&settings[..], &NEVER_STALE].concat());
@@ -127,7 +127,7 @@ fn a_webinars_pages_continue_at_another_replica_without_the_kind() {
 }
 
 #[test]
-fn a_caller_whose_calls_are_spent_still_has_another_replicas_webinar() {
+fn a_caller_over_its_limit_still_gets_another_replicas_webinar() {
     let (sim, redis) = (with_webinar(Duration::ZERO), Server::start());
     sim.add_meeting(Meeting::generated("92222222222", 1, 1));
     let (_folder, file) = callers_file(&two_callers("calls_per_minute = 1"));

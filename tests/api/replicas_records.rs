@@ -58,7 +58,7 @@ fn page_tokens_work_on_other_replicas_once_redis_is_back() {
     finish(replicas, &[AWAY]);
 }
 
-/// The meeting's flight waits for the end of the cool-down, behind one of another meeting.
+/// The meeting's flight waits for the end of the cool-down, behind flights of other meetings.
 #[test]
 fn a_cooldown_makes_no_caller_of_a_stale_meeting_wait() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -101,7 +101,8 @@ fn a_cooldown_makes_no_caller_of_a_stale_meeting_wait() {
     service.finish(&["all calls pause"]);
 }
 
-/// Its page came before the meeting was deleted; when it goes on, its claim was taken over.
+/// The suspended replica fetched its page before the meeting was deleted. When it resumes, another replica has taken
+/// over its claim.
 #[test]
 fn a_suspended_replica_does_not_bring_back_what_zoom_has_denied_since() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
@@ -149,7 +150,7 @@ fn the_age_of_a_shared_snapshot_includes_the_wait_for_redis() {
     assert_eq!(calls_for(&sim, ID).len(), 1);
     let (age, max_age) = (age(&answer), answer.header("cache-control").unwrap());
     assert!(age >= i64::try_from(at_least.as_secs()).unwrap(), "{age} s, but {at_least:?} have passed");
-    assert_ne!(max_age, "private, max-age=29", "of 30 s");
+    assert_ne!(max_age, "private, max-age=29", "the wait reduces the remaining freshness");
     one.finish(&[AWAY]);
     two.finish(&[AWAY]);
 }
@@ -160,7 +161,7 @@ fn a_redis_that_does_not_answer_withholds_no_fetched_snapshot() {
     sim.add_meeting(Meeting::generated(ID, 1, 1));
     sim.add_meeting(Meeting::generated("93000000001", 1, 1));
     let service = start_one(&sim, &redis, &[("redis.timeout", "1s"), ("server.wait", "1s")]);
-    // The first permits come a second after the start.
+    // The first slots are granted a second after the start.
     wait_for(|| (service.get("/qos/93000000001").status == 200).then_some(()));
     let answer = thread::scope(|scope| {
         let answer = scope.spawn(|| service.get(PATH));
@@ -175,7 +176,7 @@ fn a_redis_that_does_not_answer_withholds_no_fetched_snapshot() {
 }
 
 #[test]
-fn a_meeting_too_large_for_redis_is_fetched_by_each_and_logged() {
+fn a_meeting_too_large_for_redis_is_fetched_by_each_replica_and_logged() {
     const LOGGED: &str = "too large to share";
     let (sim, redis) = (sim(|_| ()), Server::start());
     sim.add_meeting(Meeting::raw_pages(ID, incompressible_pages(ID, 1, 12 << 20)));

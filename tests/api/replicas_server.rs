@@ -26,7 +26,7 @@ fn times(redis: &Server, command: &str) -> u32 {
     calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
 }
 
-/// The heartbeats of all replicas since then, at most. Those in flight at the start count, too.
+/// The maximum number of heartbeats of all replicas since then, including those in flight at the start.
 fn beats(since: Instant) -> u32 {
     let each = since.elapsed().as_millis() / BEAT_EVERY.as_millis() + 2;
     u32::try_from(each).unwrap() * u32::try_from(REPLICAS).unwrap()
@@ -41,7 +41,8 @@ fn assert_all_answered(answers: &[Answer]) {
     assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answers.len(), failed.first());
 }
 
-/// The behaviour that docs/OPERATIONS.md documents for an unavailable server, which `upset` causes.
+/// Asserts the behaviour that docs/OPERATIONS.md documents for an unavailable Redis, after `upset` has made it
+/// unavailable.
 fn is_away_and_nobody_is_refused(sim: &Sim, replicas: &[Service], first: usize, upset: impl FnOnce()) {
     let lines: Vec<_> = replicas.iter().map(|replica| times_said(replica, AWAY)).collect();
     upset();
@@ -99,14 +100,14 @@ fn a_full_or_read_only_redis_counts_as_unavailable_without_rejections() {
 }
 
 #[test]
-fn forgotten_scripts_are_not_noticed() {
+fn no_caller_notices_that_redis_forgot_its_scripts() {
     let (sim, redis) = (sim(|config| config.per_second = 60), Server::start());
     let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
     let paths = add_meetings(&sim, 0, 100);
     thread::scope(|scope| {
         let asked: Vec<_> =
             replicas.iter().map(|replica| scope.spawn(|| at_once(replica.addr, paths.clone()))).collect();
-        // As often as the server can: also between any two commands of one operation.
+        // The server is flushed as often as possible, and so even between two commands of one operation.
         let (mut flushed, mut connection) = (0, redis.connection());
         while asked.iter().any(|asked| !asked.is_finished()) {
             redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
@@ -124,7 +125,7 @@ fn forgotten_scripts_are_not_noticed() {
     finish(replicas, &[]);
 }
 
-/// Operations exceed their timeout, and succeed again 400 ms later: no replica starts to fetch standalone because of that.
+/// Operations exceed their timeout, and succeed again 400 ms later. No replica fetches on its own because of that.
 #[test]
 fn a_moment_without_redis_costs_no_second_fetch() {
     let (sim, redis) = (sim(|config| config.per_second = 60), Server::start());
@@ -137,7 +138,7 @@ fn a_moment_without_redis_costs_no_second_fetch() {
 }
 
 #[test]
-fn a_hit_asks_nothing_of_redis() {
+fn a_hit_sends_no_command_to_redis() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
     let path = add_meetings(&sim, 0, 1).remove(0);
@@ -150,7 +151,7 @@ fn a_hit_asks_nothing_of_redis() {
             assert_eq!(connection.ask("GET", &path).status, 200);
         }
     }
-    // A look-up takes HGET and a claim GET; heartbeats take neither.
+    // A look-up executes HGET, and a claim GET. A heartbeat executes neither.
     let (scripts, most) = (times(&redis, "evalsha"), beats(since));
     println!("3,000 hits in {:?}: {scripts} scripts, all of them heartbeats", since.elapsed());
     assert_eq!([times(&redis, "hget"), times(&redis, "get")], [0, 0]);
@@ -159,8 +160,8 @@ fn a_hit_asks_nothing_of_redis() {
     finish(replicas, &[]);
 }
 
-/// As slow as an operation may be: everything is shared, and a miss costs its round trips. Slower: Redis counts as
-/// unavailable, and stays so.
+/// While operations take less than their timeout, everything is shared, and a miss takes longer. With slower ones,
+/// Redis counts as unavailable, and stays so.
 #[test]
 fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -174,7 +175,7 @@ fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     ];
     let replicas: Vec<_> = (0..REPLICAS).map(|_| Service::start(&sim, &settings)).collect();
     all_come_back(&replicas);
-    // The server knows the scripts.
+    // Loads the scripts into the server.
     assert_eq!(replicas[0].get(&add_meetings(&sim, 500, 1)[0]).status, 200);
     sim.clear_calls();
     wire.late(Duration::from_millis(60));
@@ -191,7 +192,7 @@ fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     is_away_and_nobody_is_refused(&sim, &replicas, 2_000, || wire.late(Duration::from_millis(200)));
     let asked = Instant::now();
     assert_eq!(replicas[0].get(&paths[0]).status, 200);
-    assert!(asked.elapsed() < Duration::from_millis(200), "no caller waits for it: {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_millis(200), "no caller waits for Redis: {:?}", asked.elapsed());
     wire.late(Duration::ZERO);
     all_come_back(&replicas);
     assert_eq!(refused_by_zoom(&sim), 0);
@@ -200,7 +201,7 @@ fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
 
 /// A rejected caller must not load Redis instead of Zoom.
 #[test]
-fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
+fn forty_rejected_requests_cost_at_most_ten_look_ups_in_redis() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let (_folder, file) = callers_file(&two_callers("calls_per_minute = 1"));
     let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
@@ -223,9 +224,9 @@ fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
     finish(replicas, &[]);
 }
 
-/// However many callers wait, they share one flight, and it is woken.
+/// All callers of a replica share one flight, which is notified when the record is stored.
 #[test]
-fn a_waiting_replica_asks_redis_once_a_second() {
+fn a_waiting_replica_queries_redis_once_a_second() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_secs(5)), Server::start());
     let replicas = start(&sim, &redis, &[]);
     let path = add_meetings(&sim, 0, 1).remove(0);

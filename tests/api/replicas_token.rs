@@ -1,5 +1,5 @@
-//! The access token of several replicas: one request to Zoom for all, encrypted in Redis, and one for each replica
-//! where Redis cannot share it.
+//! The access token of several replicas: one request to Zoom for all, with the token encrypted in Redis, or one for
+//! each replica if Redis cannot share it.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ fn start_one(sim: &Sim, url: &str, settings: &[(&str, &str)]) -> Service {
     Service::start(sim, &all.iter().chain(settings).copied().collect::<Vec<_>>())
 }
 
-/// All at the same time, as in a rollout without waiting.
+/// Starts all replicas at the same time, as in a rollout that does not wait.
 fn start_together(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     let url = redis.url();
     std::thread::scope(|scope| {
@@ -38,7 +38,7 @@ fn start_together(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<S
     })
 }
 
-/// Two new meetings on each replica.
+/// Requests two new meetings from each replica.
 fn ask_anew(sim: &Sim, replicas: &[Service], first: usize) -> Vec<Answer> {
     ask(replicas, &add_meetings(sim, first, 2 * replicas.len()))
 }
@@ -92,7 +92,7 @@ fn slow_token(sim: &Sim) {
 }
 
 #[test]
-fn three_replicas_share_one_token_also_after_a_restart() {
+fn three_replicas_share_one_token_even_after_a_restart() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     slow_token(&sim);
     let mut replicas = start_together(&sim, &redis, &ENCRYPTED);
@@ -102,7 +102,7 @@ fn three_replicas_share_one_token_also_after_a_restart() {
     replicas.pop().unwrap().finish(&[]);
     replicas.push(start_one(&sim, &redis.url(), &ENCRYPTED));
     assert_all_served(&ask_anew(&sim, &replicas, 100));
-    assert_eq!(sim.token_calls().len(), 1, "a restart costs none");
+    assert_eq!(sim.token_calls().len(), 1, "a restart costs no token");
     let kept: Vec<u64> = names_of_tokens(&redis).iter().map(|name| redis.command(&["PTTL", name])).collect();
     assert!(matches!(kept[..], [3_500_000..=3_600_000]), "for its lifetime: {kept:?}");
     assert!(secrets(&sim).len() >= 5, "the token is among them");
@@ -122,10 +122,10 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round));
         assert_eq!(sim.token_calls().len(), 1 + round);
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round + 50));
-        assert_eq!(sim.token_calls().len(), 1 + round, "and it stays so");
+        assert_eq!(sim.token_calls().len(), 1 + round, "no further token is requested");
         assert_eq!(names_of_tokens(&redis).len(), 1);
     }
-    // One replica notices it; the others have the new token before Zoom would have refused the old one.
+    // Only one replica notices the revocation. The others get the new token before they use the old one again.
     sim.revoke_access_tokens();
     assert_eq!(replicas[0].get(&add_meetings(&sim, 900, 1)[0]).status, 200);
     let known = renewals_of_all(&replicas, "ok") + renewals_of_all(&replicas, "shared");
@@ -140,7 +140,8 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
     finish(replicas, &[]);
 }
 
-/// On some accounts a new token revokes the previous one: two replicas that renew in turn would never stop.
+/// On some accounts, a new token revokes the previous one, so two replicas that renewed independently would revoke each
+/// other's tokens forever.
 #[test]
 fn replicas_do_not_invalidate_each_others_tokens() {
     let life = Duration::from_secs(4);
@@ -165,7 +166,7 @@ fn replicas_do_not_invalidate_each_others_tokens() {
 }
 
 #[test]
-fn without_a_key_each_has_its_own_and_redis_has_none() {
+fn without_a_key_each_replica_has_its_own_token_and_redis_none() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start_together(&sim, &redis, &[]);
     assert_all_served(&ask_anew(&sim, &replicas, 0));
@@ -176,7 +177,7 @@ fn without_a_key_each_has_its_own_and_redis_has_none() {
 }
 
 #[test]
-fn replicas_with_different_keys_have_different_tokens_and_no_trouble() {
+fn replicas_with_different_keys_use_different_tokens() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();
     let with = |key| start_one(&sim, &url, &[("redis.encryption_key", key)]);
@@ -187,7 +188,7 @@ fn replicas_with_different_keys_have_different_tokens_and_no_trouble() {
 }
 
 #[test]
-fn a_replica_that_dies_while_it_asks_is_replaced_within_seconds() {
+fn a_dead_replicas_token_request_is_repeated_within_six_seconds() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     sim.inject(Fault::new(FaultKind::Hang).on_token_endpoint());
     let url = redis.url();
@@ -208,7 +209,7 @@ fn a_replica_that_dies_while_it_asks_is_replaced_within_seconds() {
     finish(others, &[]);
 }
 
-/// It stays alive without an answer: the others wait no longer than they would for Zoom.
+/// The replica stays alive while its request hangs. The others wait for it no longer than they would for Zoom.
 #[test]
 fn a_replica_whose_request_hangs_does_not_keep_the_others_for_long() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -226,7 +227,7 @@ fn a_replica_whose_request_hangs_does_not_keep_the_others_for_long() {
 }
 
 #[test]
-fn without_redis_each_gets_its_own_and_later_they_share_again() {
+fn replicas_share_a_token_again_once_redis_is_back() {
     let (sim, mut redis) = (sim(|_| ()), Server::start());
     redis.stop();
     let replicas = start_together(&sim, &redis, &ENCRYPTED);
@@ -251,9 +252,9 @@ fn without_redis_each_gets_its_own_and_later_they_share_again() {
     finish(replicas, &[AWAY]);
 }
 
-/// A replica with other credentials does not use the token of the right ones: its misconfiguration shows.
+/// A replica with wrong credentials does not use the token of the others, so its misconfiguration shows.
 #[test]
-fn a_token_is_for_those_with_the_same_credentials_only() {
+fn only_replicas_with_the_same_credentials_share_a_token() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();
     let right = start_one(&sim, &url, &ENCRYPTED);
@@ -266,7 +267,7 @@ fn a_token_is_for_those_with_the_same_credentials_only() {
     wrong.wait_until_ready(503);
     assert_eq!(wrong.get("/qos/91000000999").problem(), "zoom_rejected_credentials");
     assert_eq!(sim.token_calls().len(), 2);
-    // With the right secret it shares the others' token.
+    // With the right secret, the replica uses the token of the other one.
     fs::write(&mounted, "sim-secret").unwrap();
     wrong.wait_until_ready(200);
     assert_eq!(wrong.get(&add_meetings(&sim, 1, 1)[0]).status, 200);
@@ -290,9 +291,9 @@ fn replicas_with_the_same_wrong_secret_make_one_token_request() {
     finish(replicas, &[REJECTED]);
 }
 
-/// Scopes are fixed when a token is issued: one without them is not shared.
+/// Scopes are fixed when a token is issued, so a token that lacks one is removed from Redis.
 #[test]
-fn a_token_without_scopes_is_not_handed_on() {
+fn a_token_that_lacks_a_scope_is_no_longer_shared() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();
     let first = start_one(&sim, &url, &ENCRYPTED);
@@ -308,9 +309,9 @@ fn a_token_without_scopes_is_not_handed_on() {
     first.finish(&[REJECTED]);
 }
 
-/// A full or read-only server stores no token: each replica requests its own, without waiting.
+/// A full server stores no token, so each replica requests its own.
 #[test]
-fn a_redis_that_takes_nothing_costs_a_token_each_and_no_answer() {
+fn a_full_redis_costs_at_most_one_token_for_each_replica() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start_together(&sim, &redis, &ENCRYPTED);
     assert_all_served(&ask_anew(&sim, &replicas, 0));
@@ -321,9 +322,9 @@ fn a_redis_that_takes_nothing_costs_a_token_each_and_no_answer() {
     finish(replicas, &[AWAY]);
 }
 
-/// Nothing of the shared token appears in a log, a status, a metric, a problem or, in plain text, in Redis.
+/// Tokens, keys and participants' data appear in no log, status, metric or problem, and in Redis only encrypted.
 #[test]
-fn nothing_of_what_is_shared_comes_out() {
+fn shared_data_appears_in_no_log_status_metric_or_problem() {
     const MARK: &str = "Quagga";
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start_together(&sim, &redis, &[ENCRYPTED[0], ("telemetry.log_level", "trace")]);
@@ -355,6 +356,6 @@ fn nothing_of_what_is_shared_comes_out() {
     }
     for word in &words {
         let place = said.iter().find(|text| text.contains(word.as_str()));
-        assert_eq!(place, None, "{word} came out");
+        assert_eq!(place, None, "{word} appears in an output");
     }
 }

@@ -1,4 +1,5 @@
-//! Transient failures: retried twice, after growing pauses, each attempt counted; the result is whole or nothing.
+//! Transient failures are retried twice, after growing pauses and with a permit for each attempt. The result is a
+//! complete meeting or a failure.
 
 use std::{
     collections::HashSet,
@@ -52,11 +53,11 @@ fn roomy(config: &mut SimConfig) {
     config.per_second = 1_000;
 }
 
-/// With this number of pages the rate limit would dominate.
+/// So high that the rate limit does not delay these tests, which fetch many pages.
 const UNPACED: (&str, &str) = ("limits.heavy_per_second", "500");
-/// Failures of several flights at once count as consecutive broken responses.
+/// The warning after several broken responses in a row, for which failures of several flights at once count, too.
 const UNREACHABLE: &str = "Zoom cannot be reached";
-/// The log lines of the service about it.
+/// The warning that the service logs about [`UNPACED`].
 const FAST: &str = "limits.heavy_per_second: 500 is more than";
 
 fn gaps(calls: &[Call]) -> Vec<Duration> {
@@ -74,8 +75,8 @@ fn assert_whole(answer: &Answer, rows: usize) {
     assert!(ids.windows(2).all(|two| two[0] < two[1]), "in Zoom's order");
 }
 
-/// Makes page 1 of 3 fail this often in each way, and expects a whole meeting each time.
-fn befall_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], times: usize) {
+/// Makes the middle page fail `times` times in each of these ways, and expects a complete meeting each time.
+fn fail_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], times: usize) {
     let meetings = meetings(sim, kinds);
     for (kind, (id, _)) in kinds.iter().zip(&meetings) {
         sim.inject(Fault::new(kind.clone()).for_meeting(id).on_page(1).times(times));
@@ -88,7 +89,7 @@ fn befall_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], tim
         let calls = calls_for(sim, id);
         assert_eq!(pages(&calls), asked);
         let waited = gaps(&calls)[1..=times].iter().all(|gap| *gap >= Duration::from_millis(100));
-        assert!(waited, "no attempt follows at once: {:?}", gaps(&calls));
+        assert!(waited, "every retry waits: {:?}", gaps(&calls));
     }
 }
 
@@ -96,7 +97,7 @@ fn befall_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], tim
 fn a_failure_once_costs_one_more_call_and_no_rows() {
     let sim = sim(roomy);
     let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
-    befall_the_middle_page(&sim, &service, &troubles(), 1);
+    fail_the_middle_page(&sim, &service, &troubles(), 1);
     service.finish(&[FAST, UNREACHABLE]);
 }
 
@@ -104,12 +105,12 @@ fn a_failure_once_costs_one_more_call_and_no_rows() {
 fn a_failure_twice_costs_two_more_calls_and_no_rows() {
     let sim = sim(roomy);
     let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
-    befall_the_middle_page(&sim, &service, &troubles(), 2);
+    fail_the_middle_page(&sim, &service, &troubles(), 2);
     service.finish(&[FAST, UNREACHABLE]);
 }
 
-/// Lasting failures: three calls, and the problem for callers. On the first page, or on a middle one.
-fn for_ever(page: usize) {
+/// Makes this page fail permanently in every way, and expects three attempts and a problem each time.
+fn fail_permanently(page: usize) {
     let sim = sim(roomy);
     let kinds = troubles();
     let meetings = meetings(&sim, &kinds);
@@ -145,18 +146,18 @@ fn for_ever(page: usize) {
 }
 
 #[test]
-fn a_trouble_that_stays_ends_after_three_calls() {
-    for_ever(0);
+fn a_lasting_failure_on_the_first_page_ends_after_three_calls() {
+    fail_permanently(0);
 }
 
 #[test]
 fn a_lasting_failure_on_the_last_page_yields_no_partial_meeting() {
-    for_ever(2);
+    fail_permanently(2);
 }
 
 #[test]
-fn a_body_ended_by_close_is_whole_or_fetched_again() {
-    // HTTP/1.1 allows it, though Zoom does not do it.
+fn a_body_ended_by_close_is_accepted_or_fetched_again() {
+    // HTTP/1.1 allows such a body, although Zoom does not send one.
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
     sim.inject(Fault::new(FaultKind::CloseDelimited).on_page(1));
@@ -169,7 +170,7 @@ fn a_body_ended_by_close_is_whole_or_fetched_again() {
 }
 
 #[test]
-fn gzip_changes_nothing_of_it() {
+fn failures_of_gzip_responses_are_retried_too() {
     let sim = sim(|config| {
         roomy(config);
         config.gzip = true;
@@ -186,24 +187,24 @@ fn gzip_changes_nothing_of_it() {
     sim.add_meeting(Meeting::generated("92222222222", 25, 30));
     assert_whole(&service.get("/qos/92222222222"), 25);
     assert!(sim.qos_calls()[0].header("accept-encoding").is_some_and(|value| value.contains("gzip")));
-    befall_the_middle_page(&sim, &service, &kinds, 1);
+    fail_the_middle_page(&sim, &service, &kinds, 1);
     service.finish(&[FAST, UNREACHABLE]);
 }
 
 #[test]
-fn a_gzip_that_is_whole_is_whole_even_if_more_was_announced() {
+fn a_complete_gzip_body_is_accepted_even_if_more_was_announced() {
     let sim = sim(|config| config.gzip = true);
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
     sim.inject(Fault::new(FaultKind::ShortValidJson).on_page(1));
     let service = Service::start(&sim, &[]);
     assert_whole(&service.get("/qos/91111111111"), 25);
-    // gzip has its own length and checksum: a retry is allowed, and not needed.
+    // gzip has its own length and checksum, so a retry is allowed but not needed.
     assert!((3..=4).contains(&sim.qos_calls().len()));
     service.finish(&[]);
 }
 
 #[test]
-fn the_pauses_grow_and_no_two_flights_keep_step() {
+fn pauses_grow_and_differ_between_flights() {
     let sim = sim(roomy);
     let kinds = vec![FaultKind::ServerErrorHtml(503); 12];
     let meetings = meetings(&sim, &kinds);
@@ -224,7 +225,7 @@ fn the_pauses_grow_and_no_two_flights_keep_step() {
 }
 
 #[test]
-fn every_try_takes_a_permit_of_its_own() {
+fn every_attempt_takes_its_own_permit() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).times(2));
@@ -239,7 +240,7 @@ fn every_try_takes_a_permit_of_its_own() {
 }
 
 #[test]
-fn no_try_is_made_that_the_day_does_not_allow() {
+fn no_attempt_exceeds_the_daily_limit() {
     let sim = sim(|_| ());
     sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).forever());
     let settings = [("limits.heavy_per_day", "2"), ("limits.headroom_percent", "0")];
@@ -251,7 +252,7 @@ fn no_try_is_made_that_the_day_does_not_allow() {
 }
 
 #[test]
-fn a_refusal_is_never_tried_again() {
+fn a_refusal_is_never_retried() {
     let sim = sim(roomy);
     let statuses: Vec<u16> = (400..=428).chain(430..=499).filter(|status| *status != 401).collect();
     let service = Service::start(&sim, &[UNPACED]);
@@ -273,7 +274,7 @@ fn a_refusal_is_never_tried_again() {
 }
 
 #[test]
-fn slow_but_in_time_is_good() {
+fn a_slow_response_within_the_timeouts_is_accepted() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(700))).on_page(0));
@@ -287,7 +288,7 @@ fn slow_but_in_time_is_good() {
 }
 
 #[test]
-fn the_timeout_bounds_head_and_gaps_and_six_bound_the_call() {
+fn a_timeout_bounds_each_gap_and_six_timeouts_bound_the_call() {
     let sim = sim(roomy);
     let kinds = [
         (FaultKind::Hang, 1.0),
@@ -305,7 +306,7 @@ fn the_timeout_bounds_head_and_gaps_and_six_bound_the_call() {
     at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
     for ((kind, seconds), (id, _)) in kinds.iter().zip(seconds).zip(&meetings) {
         let gap = gaps(&calls_for(&sim, id))[0].as_secs_f64();
-        // And the pause of 0.25 to 0.5 s before the next attempt.
+        // The next attempt follows after a pause of 0.25 to 0.5 s.
         assert!((seconds + 0.1..seconds + 0.9).contains(&gap), "{kind:?}: {gap}");
     }
     service.finish(&[FAST, UNREACHABLE]);
@@ -325,9 +326,9 @@ fn a_steady_page_may_take_longer_than_the_timeout() {
 }
 
 #[test]
-fn pages_that_are_read_together_wait_for_room_and_all_arrive() {
+fn pages_that_do_not_fit_into_memory_together_all_arrive() {
     let sim = sim(roomy);
-    // Twice 64 KiB hold two of these at a time, or a part of each.
+    // The memory, twice `zoom.max_body`, holds two of these pages at a time, or parts of several.
     let meetings = meetings(&sim, &vec![FaultKind::Hang; 12]);
     sim.inject(Fault::new(FaultKind::Oversized(60_000)).forever());
     sim.set_latency(Duration::from_millis(100));
@@ -349,7 +350,7 @@ fn nobody() -> (Socket, String) {
 }
 
 #[test]
-fn zoom_out_of_reach_is_told_after_three_tries() {
+fn an_unreachable_zoom_is_reported_after_three_attempts() {
     let sim = sim(|_| ());
     let (_socket, url) = nobody();
     let service = Service::start(&sim, &[("zoom.api_base_url", &format!("{url}/v2"))]);
@@ -360,7 +361,7 @@ fn zoom_out_of_reach_is_told_after_three_tries() {
     answer.assert_discreet(&sim);
     assert!((0.3..3.0).contains(&asked.elapsed().as_secs_f64()), "{:?}", asked.elapsed());
     assert_eq!(service.metric("zoom_qos_proxy_zoom_calls_total{result=\"refused\"}"), 3.0);
-    assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0, "none of them can have left");
+    assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0, "no call was sent");
     assert_eq!(service.ops_get("/readyz").status, 200, "another replica would fare no better");
     service.finish(&["flight failed"]);
 }
@@ -380,7 +381,7 @@ fn both_of_zooms_hosts_out_of_reach_cost_no_permit() {
 }
 
 #[test]
-fn zoom_that_comes_back_is_found_again() {
+fn a_zoom_that_comes_back_is_used_again() {
     let mut config = SimConfig::default();
     let (socket, _) = nobody();
     config.listen = socket.local_addr().unwrap().as_socket().unwrap();
@@ -393,7 +394,7 @@ fn zoom_that_comes_back_is_found_again() {
     assert_eq!(service.get("/qos/92222222222").problem(), "zoom_failed");
     let second = wait_for(|| Sim::start(config.clone()).ok());
     second.add_meeting(Meeting::generated("92222222222", 25, 1));
-    // Another issuer of tokens: the old token is refused, renewed once, and the flight is whole.
+    // The new simulator rejects the old token, so the flight renews it once and then fetches the complete meeting.
     let found = wait_for(|| Some(service.get("/qos/92222222222")).filter(|answer| answer.status == 200));
     assert_whole(&found, 25);
     let calls = second.qos_calls();
@@ -402,7 +403,7 @@ fn zoom_that_comes_back_is_found_again() {
 }
 
 #[test]
-fn a_connection_that_zoom_closed_while_idle_costs_no_caller_anything() {
+fn a_connection_that_zoom_closes_before_it_answers_costs_one_retry() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for number in 0..5 {

@@ -34,7 +34,7 @@ fn dated(kind: FaultKind, date: SystemTime) -> FaultKind {
     FaultKind::StatusWith { status, headers, body }
 }
 
-/// The problem for callers when Zoom refuses their call like that.
+/// The `Retry-After`, in seconds, that a caller gets after such a refusal by Zoom.
 fn retry_after_for(kind: FaultKind) -> u64 {
     let sim = sim(|_| ());
     sim.inject(Fault::new(kind).forever());
@@ -65,7 +65,7 @@ fn a_unix_time_is_read_as_one() {
 }
 
 #[test]
-fn no_per_second_pause_exceeds_a_minute_or_the_day() {
+fn a_pause_ends_within_a_minute_or_a_minute_after_midnight() {
     for forever in ["99999999", "172800", "2999-05-31T00:00:00Z"] {
         let seconds = retry_after_for(status(429, forever, PER_SECOND));
         assert!((58..=60).contains(&seconds), "{seconds}");
@@ -85,7 +85,7 @@ fn a_retry_waits_as_long_as_a_503_says() {
     let calls = sim.qos_calls();
     assert_eq!(calls.len(), 2);
     let pause = (calls[1].at - calls[0].at).as_secs_f64();
-    // And up to half a second more, so that clients do not retry in step.
+    // Up to half a second is added, so that clients do not retry at the same time.
     assert!((3.2..4.0).contains(&pause), "{pause}");
     service.finish(&[]);
 }
@@ -111,7 +111,7 @@ fn a_503_longer_than_the_wait_ends_the_flight_until_retry_after() {
 }
 
 #[test]
-fn a_failure_is_not_remembered_for_longer_than_a_minute() {
+fn a_failure_is_not_cached_for_longer_than_a_minute() {
     let sim = sim(|_| ());
     sim.inject(Fault::new(status(503, "3600", "")).forever());
     let service = Service::start(&sim, &[]);
@@ -124,21 +124,21 @@ fn a_failure_is_not_remembered_for_longer_than_a_minute() {
 }
 
 #[test]
-fn a_client_that_obeys_a_short_retry_after_has_zoom_asked_again() {
+fn a_caller_that_obeys_a_short_retry_after_causes_a_new_call() {
     let sim = sim(|_| ());
     sim.inject(Fault::new(status(503, "1", "")).times(3));
     sim.add_meeting(Meeting::generated(ID, 1, 1));
     let service = Service::start(&sim, &[]);
     let answer = service.get(PATH);
     assert_eq!((answer.status, answer.retry_after()), (502, 2));
-    // A caller that obeys `Retry-After`.
+    // The caller obeys `Retry-After`.
     pause(Duration::from_secs(answer.retry_after()));
     assert_eq!(service.get(PATH).status, 200);
     service.finish(&["flight failed"]);
 }
 
 #[test]
-fn all_replicas_tell_callers_when_a_503_says_to_come_back() {
+fn all_replicas_pass_on_a_503s_retry_after() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("server.wait", "3s")]);
     sim.inject(Fault::new(status(503, "30", "")).for_meeting(ID).forever());
@@ -171,7 +171,7 @@ fn a_caller_with_a_stale_snapshot_skips_a_503s_pause() {
 }
 
 #[test]
-fn joining_during_a_503s_pause_fails_at_once_beyond_the_wait() {
+fn during_a_503s_pause_only_callers_without_a_snapshot_wait() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(ID, 1, 1));
     let settings = [BRIEFLY_FRESH, NO_REVALIDATION, ("server.wait", "8s")];
@@ -186,7 +186,7 @@ fn joining_during_a_503s_pause_fails_at_once_beyond_the_wait() {
         assert_eq!((answer.status, &answer.body), (200, &first.body));
         assert!(answer.cache_status().ends_with("detail=zoom_failed"), "{}", answer.cache_status());
     }
-    // The flight continues, and a caller without a snapshot that can wait does.
+    // The flight continues. Callers without a snapshot wait if the pause ends within their wait.
     assert_eq!(calls_for(&sim, ID).len(), 2);
     sim.inject(Fault::new(status(503, "3", "")).for_meeting(OTHER_ID));
     sim.add_meeting(Meeting::generated(OTHER_ID, 1, 1));
@@ -198,7 +198,7 @@ fn joining_during_a_503s_pause_fails_at_once_beyond_the_wait() {
 }
 
 #[test]
-fn callers_are_told_when_the_token_endpoint_is_asked_again() {
+fn callers_get_the_token_endpoints_retry_after() {
     for (kind, least, most) in [
         (status(429, "30", ""), 25, 30),
         (status(503, "30", ""), 25, 30),

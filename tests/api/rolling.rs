@@ -30,14 +30,14 @@ struct Balancer {
     addr: SocketAddr,
 }
 
-/// Slots for replicas: two, and one for the newcomer.
+/// Slots for replicas: two, and one for a new replica.
 const PLACES: usize = 3;
 
 impl Balancer {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path().join("control");
-        // Free a moment ago: haproxy cannot report which port it got.
+        // haproxy cannot report which port it got, so it gets one that was free a moment ago.
         let addr = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let mut config = format!(
             "global\n  stats socket {} mode 600 level admin\n\
@@ -52,7 +52,7 @@ impl Balancer {
         }
         let file = folder.path().join("haproxy.cfg");
         fs::write(&file, config).unwrap();
-        // Installed, or unpacked by `scripts/prepare haproxy`.
+        // The program that `scripts/prepare haproxy` unpacked is preferred to an installed one.
         let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian/bin/haproxy");
         let mut command = Command::new(if Path::new(unpacked).exists() { unpacked } else { "haproxy" });
         command.arg("-q").arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
@@ -65,7 +65,7 @@ impl Balancer {
         tell(&self.control, words)
     }
 
-    /// Gives this replica the slot, and requests as soon as it is ready.
+    /// Gives the slot to this replica, and waits until haproxy sends requests to it.
     fn put(&self, place: usize, replica: &Service) {
         let server = format!("replicas/r{place}");
         let (addr, ops) = (replica.addr, replica.ops);
@@ -95,8 +95,8 @@ fn tell(control: &Path, words: &str) -> String {
     answer
 }
 
-/// Sends one request after another until stopped, on a connection that is kept for as long as it lasts. Counts the
-/// answers; any that is not a complete 200 is a failure.
+/// Sends one request after another until stopped, on a connection that is kept until an answer says `Connection:
+/// close`. Counts the answers, and panics if one is not a complete 200.
 fn ask_on(addr: SocketAddr, stop: &AtomicBool, next_cold: &AtomicU64, answered: &AtomicU64) {
     let mut connection = Connection::open(addr);
     for number in 0_u64.. {
@@ -175,7 +175,7 @@ impl Drop for StopWhenDropped<'_> {
     }
 }
 
-/// Without a balancer that notices by itself: a caller that keeps its connection gets `Connection: close`.
+/// Without a balancer, only `Connection: close` makes a caller open another connection.
 #[test]
 fn a_kept_connection_gets_connection_close_during_the_drain() {
     let sim = sim(|_| ());
