@@ -60,14 +60,14 @@ fn number(answer: &Answer, header: &str) -> u64 {
     answer.header(header).unwrap_or_else(|| panic!("{header} of {:?}", answer.headers)).parse().unwrap()
 }
 
-/// `N` of `Cache-Control: private, max-age=N`.
+/// The `max-age` of `Cache-Control`, in seconds.
 fn max_age(answer: &Answer) -> u64 {
     let control = answer.header("cache-control").unwrap();
     let age = control.strip_prefix("private, max-age=");
     age.unwrap_or_else(|| panic!("{control}")).parse().unwrap()
 }
 
-/// `N` of `Cache-Status: zoom-qos-proxy; hit; ttl=N`.
+/// The `ttl` of a hit in `Cache-Status`, in seconds.
 fn ttl(answer: &Answer) -> u64 {
     let ttl = answer.cache_status().strip_prefix("zoom-qos-proxy; hit; ttl=");
     ttl.unwrap_or_else(|| panic!("{}", answer.cache_status())).parse().unwrap()

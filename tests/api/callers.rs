@@ -50,8 +50,7 @@ fn a_key_in_each_form_identifies_the_caller_in_the_log() {
         vec![("AUTHORIZATION", format!("bEaReR  {KEY}"))],
         vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", KEY.to_owned())],
         vec![("Authorization", basic("support-tools", KEY))],
-        // Of several credentials, a bearer token takes precedence, then Basic, then X-Api-Key; the order of headers is
-        // irrelevant.
+        // A bearer token takes precedence over Basic, and Basic over X-Api-Key, whatever the order of the headers.
         vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", OTHER_KEY.to_owned())],
         vec![("X-Api-Key", "wrong".to_owned()), ("Authorization", basic("support-tools", KEY))],
         vec![("Authorization", basic("bi", OTHER_KEY)), ("Authorization", format!("Bearer {KEY}"))],
@@ -247,7 +246,7 @@ fn over_its_limit_a_caller_gets_retry_after_and_still_gets_hits() {
 }
 
 #[test]
-fn a_burst_of_cold_meetings_starts_no_more_flights_than_the_ceiling() {
+fn a_burst_of_cold_meetings_starts_no_more_flights_than_the_limit() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     let paths = add_meetings(&sim, 0, 12);
     let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 3"), &[]);
@@ -260,7 +259,7 @@ fn a_burst_of_cold_meetings_starts_no_more_flights_than_the_ceiling() {
 }
 
 #[test]
-fn a_flight_that_began_is_finished_beyond_the_ceiling() {
+fn a_flight_that_passes_the_limit_is_still_finished() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("92222222222", 45, 1));
     let paths = add_meetings(&sim, 0, 1);
@@ -361,7 +360,10 @@ fn no_key_is_printed_even_at_the_lowest_log_level() {
         assert!(!format!("{:?}{}", answer.headers, answer.text()).contains("Zebra"), "{answer:?}");
     }
     let lines = service.finish(&["callers.file has changed and cannot be used"]);
-    assert!(lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")), "the log contains the lowest level");
+    assert!(
+        lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")),
+        "the log contains the lowest level"
+    );
     let hash = entry("a", KEY, "").lines().nth(2).unwrap().split('"').nth(1).unwrap().to_owned();
     for line in &lines {
         assert!(!line.contains("Zebra") && !line.contains(&hash), "{line}");

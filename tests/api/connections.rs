@@ -80,7 +80,7 @@ fn a_request_with_an_unread_body_is_answered_without_delay() {
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         thread::scope(|scope| {
             let (request, mut writer) = (format!("{head}{body}\r\n0\r\n\r\n"), &writer);
-            // This fails if the connection is closed before all bytes are sent.
+            // The write fails if the connection is closed before all bytes are sent.
             scope.spawn(move || writer.write_all(request.as_bytes()).ok());
             wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 1.0).then_some(()));
             let load = service.load_at_rest();

@@ -256,7 +256,7 @@ fn a_missing_live_meeting_is_retried_sooner_than_a_past_one() {
 }
 
 #[test]
-fn an_impossible_meeting_is_remembered_longer_than_a_missing_one() {
+fn a_refusal_is_cached_longer_than_a_missing_meeting() {
     let sim = sim(|_| ());
     let settings = [("cache.not_found_live", "300ms"), ("cache.refusal", "1h")];
     let service = Service::start(&sim, &settings);
@@ -337,7 +337,7 @@ fn a_temporary_failure_is_retried_once_it_is_no_longer_cached() {
 }
 
 #[test]
-fn a_rate_limit_is_over_when_its_pause_is() {
+fn a_call_succeeds_after_the_pause_for_a_rate_limit() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("2".into()), headers: true }));

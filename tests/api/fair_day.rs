@@ -42,7 +42,10 @@ fn a_greedy_caller_leaves_the_other_its_reserve() {
     let refused = get_as(&service, KEY, &paths[greedy]);
     assert_eq!((refused.status, refused.problem().as_str()), (429, "caller_over_limit"), "{refused:?}");
     assert!(refused.json()["detail"].as_str().unwrap().contains("share"), "{refused:?}");
-    assert!((1..=3_500).contains(&refused.retry_after()), "one of 25 reserved calls lapses within an hour: {refused:?}");
+    assert!(
+        (1..=3_500).contains(&refused.retry_after()),
+        "one of 25 reserved calls lapses within an hour: {refused:?}"
+    );
     assert_eq!(get_as(&service, OTHER_KEY, &paths[100]).status, 200);
     assert_eq!(get_as(&service, KEY, &paths[0]).status, 200, "hits cost nothing");
 

@@ -83,8 +83,8 @@ fn asks(service: &Service, id: &str) -> TcpStream {
     caller
 }
 
-/// Waits for more than the 20 ms in which the service lets a client close its sending side. After that, it takes the
-/// end of the connection for a disconnect.
+/// Waits for more than the 20 ms in which the service lets a client close its sending side. After that, the
+/// service takes the end of the connection for a disconnect.
 fn wait_until_it_has_waited() {
     let then = Instant::now() + Duration::from_millis(30);
     wait_for(|| (Instant::now() > then).then_some(()));
@@ -226,7 +226,10 @@ fn a_flight_moves_up_when_a_less_loaded_caller_joins_it() {
         assert_eq!(joined.status, 200);
         let calls = sim.qos_calls();
         let place = calls.iter().position(|call| call.meeting.as_ref() == Some(last)).unwrap();
-        assert!(place <= before + 3, "call {place}, although only {before} were made when the second caller joined");
+        assert!(
+            place <= before + 3,
+            "call {place}, although only {before} were made when the second caller joined"
+        );
     });
     assert_eq!(sim.qos_calls().len(), 12);
     service.finish(&[]);

@@ -206,7 +206,10 @@ fn a_flight_continues_after_its_callers_got_still_fetching() {
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(2_500))).on_token_endpoint());
     let service = Service::start(&sim, &[("server.wait", "1s")]);
     assert_eq!(service.get("/qos/91111111111").problem(), "still_fetching");
-    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "the call is made although no caller waits any more");
+    assert!(
+        sim.wait_for_calls(1, Duration::from_secs(10)),
+        "the call is made although no caller waits any more"
+    );
     let landed = wait_for(|| Some(service.get("/qos/91111111111")).filter(|answer| answer.status == 200));
     let joined_or_found = ["collapsed", "hit"].iter().any(|word| landed.cache_status().contains(word));
     assert!(joined_or_found, "{}", landed.cache_status());

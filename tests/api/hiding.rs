@@ -105,7 +105,8 @@ fn no_answer_contains_a_hidden_value() {
             assert_eq!(has(&whole, &value), !values.contains(&value), "{value}, {hide:?}");
         }
     }
-    // Without an encryption key, the values in Redis contain the entire snapshot, but the names of keys must not.
+    // Without an encryption key, the values in Redis contain the entire snapshot, but the names of its keys must
+    // contain no participant data.
     let keys: Vec<String> = redis.command(&["KEYS", "*"]);
     assert!(!keys.iter().any(|key| key.contains("mark")), "{keys:?}");
     let everywhere = hidden_values(&["identity", "address", "device"]);
@@ -211,7 +212,7 @@ fn zooms_messages_are_hidden_from_callers_with_hidden_fields() {
 
 // ---- no oracle ----
 
-/// An answer without what differs between any two requests, and without the id that the caller sent.
+/// An answer without the parts that differ between any two requests, and without the id that the caller sent.
 fn shape(answer: &Answer, sent: &str) -> (u16, BTreeSet<(String, String)>, String) {
     let varies = ["x-request-id", "date", "age"];
     let headers = answer.headers.iter().filter(|(name, _)| !varies.contains(&name.as_str()));
@@ -264,7 +265,7 @@ fn a_real_id_and_an_invented_one_get_the_same_answers() {
         let newest = get_as(service, caller, &format!("{V2}/{pseudonym}/qos?type=past")).json();
         assert_eq!(newest["join_time"], "2026-01-15T10:30:00Z");
     }
-    // Callers who see ids select by them, not by a pseudonym.
+    // Callers that see ids select by them, and not by a pseudonym.
     let pseudonym = pseudonym_of(service, "caller-1");
     for caller in ["caller-0", "caller-2", "caller-4", "caller-6"] {
         assert_eq!(participants(&get_as(service, caller, &format!("{PATH}&participant=mark-id"))).len(), 2);
@@ -349,7 +350,10 @@ fn pseudonyms_are_the_same_in_all_processes_with_the_same_secret() {
         let live = participants(&get_as(&service, "caller-1", &format!("/qos/{ID}")));
         assert!(seen.contains(live[0]["email"].as_str().unwrap()), "live and past have the same pseudonym");
         let elsewhere = participants(&get_as(&service, "caller-1", &format!("/qos/{other_id}?type=past")));
-        assert!(!seen.contains(elsewhere[0]["user_id"].as_str().unwrap()), "another meeting has another pseudonym");
+        assert!(
+            !seen.contains(elsewhere[0]["user_id"].as_str().unwrap()),
+            "another meeting has another pseudonym"
+        );
         service.finish(&[]);
     }
     assert_eq!(seen.len(), 1, "{seen:?}");

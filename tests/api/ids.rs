@@ -21,7 +21,10 @@ fn assert_bad_id(answer: &Answer, path: &str) {
     assert_eq!(answer.status, 400, "{path:?}: {}", answer.text());
     assert_eq!(answer.problem(), "invalid_meeting_id", "{path:?}");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("9 to 12 digits") && detail.contains("UUID"), "it names the valid forms: {detail}");
+    assert!(
+        detail.contains("9 to 12 digits") && detail.contains("UUID"),
+        "it names the valid forms: {detail}"
+    );
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{path:?}");
     assert_eq!(answer.header("cache-status"), None);
 }

@@ -185,7 +185,7 @@ impl Scene {
         Self { sim, service, collector, _folder: folder }
     }
 
-    /// Requests all meetings at the same time, with a key in one header or the other in turn.
+    /// Requests all meetings at the same time, with a key in `X-Api-Key` or in `Authorization`.
     fn ask(&self, meetings: &[String]) -> Vec<Answer> {
         let bearer = format!("Bearer {KEY}");
         let headers = [[("X-Api-Key", OTHER_KEY)], [("Authorization", bearer.as_str())]];
@@ -243,7 +243,7 @@ fn one_by_one(log_level: &str) {
         );
         for (more, page_number) in [(100, 0), (200, 1)] {
             if is_hold && page_number == 0 {
-                continue; // A lasting one would stop all calls: `of_everything` has it.
+                continue; // A lasting fault would stop all calls: see `of_everything`.
             }
             let id = format!("9{:010}", more + number);
             scene.sim.add_meeting(Meeting::raw_pages(&id, vec![page(); 3]));

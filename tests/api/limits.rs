@@ -174,13 +174,13 @@ fn only_a_call_that_was_sent_is_counted() {
         assert_eq!(budget(&service)["pace_calls_per_hour"], 0.0, "{api}");
         service.finish(&["flight failed", "zoom."]);
     };
-    // Bound but not listening: refuses connections while the socket is kept.
+    // The socket is bound but does not listen, so connections to it are refused.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let closed = socket.local_addr().unwrap().as_socket().unwrap();
     unreachable(&format!("http://{closed}/v2"));
     unreachable("http://nobody.invalid/v2");
-    // Does not speak TLS.
+    // The simulator does not speak TLS.
     unreachable(&format!("https://{}/v2", sim.addr()));
     assert_eq!(sim.qos_calls().len(), 0);
 

@@ -26,7 +26,7 @@ const BASE: u64 = 48 << 20;
 const GROWTH: u64 = 60 << 20;
 
 #[test]
-fn a_meeting_over_the_fetch_limit_is_refused_and_remembered() {
+fn a_meeting_over_the_fetch_limit_fails_and_the_failure_is_cached() {
     let sim = sim(|_| ());
     let id = "91111111111";
     sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 20, 100_000)));

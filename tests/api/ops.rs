@@ -604,7 +604,10 @@ fn no_log_line_contains_a_secret_or_participant_data() {
     assert_eq!(service.get("/qos/93333333333").status, 200);
     assert_eq!(service.get("/qos/85746065432").problem(), "zoom_failed");
     let lines = service.finish(&["flight failed"]);
-    assert!(lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")), "the log contains the lowest level");
+    assert!(
+        lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")),
+        "the log contains the lowest level"
+    );
     let access_token =
         sim.qos_calls()[0].header("authorization").unwrap().trim_start_matches("Bearer ").to_owned();
     let basic = sim.token_calls()[0].header("authorization").unwrap().trim_start_matches("Basic ").to_owned();

@@ -54,10 +54,6 @@ fn a_changed_key_file_takes_effect_at_the_next_purge() {
     std::fs::write(&file, sha256_hex("new")).unwrap();
     assert_eq!((status("old"), status("new")), (401, 204));
     std::fs::write(&file, "").unwrap();
-    assert_eq!(
-        (status("old"), status("new"), status("")),
-        (401, 401, 401),
-        "an invalid hash admits nobody"
-    );
+    assert_eq!((status("old"), status("new"), status("")), (401, 401, 401), "an invalid hash admits nobody");
     service.finish(&[]);
 }

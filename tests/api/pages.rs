@@ -53,7 +53,7 @@ fn page(answer: &Answer, status: u16) -> String {
     text
 }
 
-/// The contents of each element with this name, which has no attributes.
+/// The contents of all elements with this name and without attributes.
 fn elements<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     page.split(&open).skip(1).map(|rest| rest.split(&close).next().expect("it is closed")).collect()
@@ -135,7 +135,7 @@ fn a_page_shares_its_meetings_flight_and_headers() {
     assert!(log.iter().any(|line| line.contains(r#""route":"page""#)));
 }
 
-/// The bad columns of each strip of a page: by the participant's index in Zoom's list, and by medium.
+/// The bad columns of each strip of a page, by the participant's index in Zoom's list and by medium.
 fn bad_columns(page: &str) -> BTreeMap<(usize, String), Vec<usize>> {
     let mut strips = BTreeMap::new();
     for details in page.split("<details id=\"p").skip(1) {

@@ -130,7 +130,11 @@ fn an_impossible_event_is_counted_and_stops_no_caller() {
     wait_for(|| (received(&connections()) > received(&before) + 1).then_some(()));
     assert_serves(&service, paths.next().unwrap(), "one that ends the connection");
     let lines = service.finish(&[REFUSED, "Redis"]);
-    assert_eq!(lines.iter().filter(|line| line.contains(REFUSED)).count(), 1, "logged once, not {said} times");
+    assert_eq!(
+        lines.iter().filter(|line| line.contains(REFUSED)).count(),
+        1,
+        "logged once, not {said} times"
+    );
 }
 
 #[test]
@@ -230,7 +234,7 @@ fn impossible_fences_hide_no_record_from_any_replica() {
         let path = format!("/qos/{id}");
         forge(&id);
         assert_serves(&replicas[0], &path, after);
-        // The record is in Redis.
+        // Waits until the record is in Redis.
         wait_for(|| {
             let record = named(&redis, &format!("r:{id}:live"));
             (redis.command::<u32>(&["EXISTS", &record]) == 1).then_some(())
@@ -568,7 +572,7 @@ fn callers_are_answered_during_random_writes_to_redis() {
                     _ => redis::cmd("HSET"),
                 };
                 command.arg(name);
-                // This fails if the key has another type, which does not matter.
+                // The command fails if the key has another type, which does not matter.
                 match random.u8(..2) {
                     0 => command
                         .arg(fields[random.usize(..fields.len())])

@@ -31,7 +31,7 @@ struct Says {
     heard: Arc<Heard>,
 }
 
-/// The numbers of connections and scripts so far.
+/// The numbers of connections and scripts that the server has received.
 #[derive(Default)]
 struct Heard {
     connections: AtomicUsize,

@@ -210,7 +210,7 @@ mod alone {
     #[test]
     fn three_replicas_together_use_the_whole_limit_without_a_429() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
-        // The calls take nearly as long as callers wait by default.
+        // The calls take 12 s, as long as callers wait by default.
         let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
         // Measured after the first second, in which an empty server grants nothing, and after another one, in which the
         // simulator still counts these calls.

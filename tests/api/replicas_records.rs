@@ -176,7 +176,7 @@ fn a_redis_that_does_not_answer_withholds_no_fetched_snapshot() {
 }
 
 #[test]
-fn a_meeting_too_large_for_redis_is_fetched_by_each_replica_and_logged() {
+fn a_meeting_too_large_to_share_is_fetched_by_each_replica() {
     const LOGGED: &str = "too large to share";
     let (sim, redis) = (sim(|_| ()), Server::start());
     sim.add_meeting(Meeting::raw_pages(ID, incompressible_pages(ID, 1, 12 << 20)));

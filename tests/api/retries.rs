@@ -32,7 +32,7 @@ fn troubles() -> Vec<FaultKind> {
         FaultKind::EmptyBody,
         FaultKind::NotJson,
         FaultKind::EmptyObject,
-        // A pause longer than the timeout after each part.
+        // Pauses after each part for longer than the timeout.
         FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(1_500) },
     ]);
     all
@@ -55,7 +55,7 @@ fn roomy(config: &mut SimConfig) {
 
 /// So high that the rate limit does not delay these tests, which fetch many pages.
 const UNPACED: (&str, &str) = ("limits.heavy_per_second", "500");
-/// The warning after several broken responses in a row, for which failures of several flights at once count, too.
+/// The warning after several broken responses in a row. Those of different flights count together.
 const UNREACHABLE: &str = "Zoom cannot be reached";
 /// The warning that the service logs about [`UNPACED`].
 const FAST: &str = "limits.heavy_per_second: 500 is more than";

@@ -22,7 +22,7 @@ use test_support::{
 };
 use zoom_sim::Meeting;
 
-/// Balances as a Service of Kubernetes does: new connections go to ready replicas, and it does not retry.
+/// Balances as a Service of Kubernetes does: sends new connections to ready replicas, and does not retry.
 struct Balancer {
     _process: Process,
     _folder: TempDir,

@@ -22,7 +22,8 @@ const MEETINGS: [&str; 4] = ["91111111111", "92222222222", "93333333333", "94444
 /// `cache.live_fresh`'s default.
 const LIVE_FRESH: Duration = Duration::from_secs(30);
 const RUDE: usize = 24;
-/// Their allowed cost together: connections, their buffers, and one large meeting in parts for each slow reader.
+/// The bytes that all rude callers together may cost: connections, buffers, and parts of a large meeting for each slow
+/// reader.
 const MEMORY: u64 = 96 << 20;
 
 /// A piece of a request, or of something similar.
@@ -48,7 +49,7 @@ fn piece(rng: &mut Rng) -> Vec<u8> {
     piece.repeat(times).into_bytes()
 }
 
-/// One misused connection. It ends when the service or the caller closes it.
+/// Opens a connection and misuses it, until the service closes it or some random actions are done.
 fn be_rude(to: SocketAddr, rng: &mut Rng) {
     let Ok(mut peer) = TcpStream::connect(to) else { return };
     peer.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -69,7 +70,7 @@ fn be_rude(to: SocketAddr, rng: &mut Rng) {
         }
     }
     if rng.bool() {
-        // A reset.
+        // Dropping the connection sends a reset.
         socket2::Socket::from(peer).set_linger(Some(Duration::ZERO)).ok();
     }
 }
@@ -112,7 +113,7 @@ fn rude_callers_for(time: Duration, seed: u64) {
     });
     watch.rest();
     wait_for(|| (service.metric("zoom_qos_proxy_connections{listener=\"callers\"}") == 0.0).then_some(()));
-    // Its one page: at first, and once more each time that it was stale.
+    // The first meeting has one page, which is fetched once, and again each time that it was stale.
     let most = 1 + began.elapsed().as_secs() / LIVE_FRESH.as_secs();
     let calls = sim.qos_calls();
     let calls = calls.iter().filter(|call| call.meeting.as_deref() == Some(MEETINGS[0])).count();
@@ -121,12 +122,12 @@ fn rude_callers_for(time: Duration, seed: u64) {
 }
 
 #[test]
-fn rude_callers_cost_nobody_else_anything() {
+fn rude_callers_affect_no_other_caller() {
     rude_callers_for(MOMENT, 1);
 }
 
 #[test]
 #[ignore = "takes an hour: make test-all runs it"]
-fn rude_callers_cost_nobody_else_anything_for_an_hour() {
+fn rude_callers_affect_no_other_caller_for_an_hour() {
     rude_callers_for(hour(), any_seed());
 }

@@ -1,5 +1,4 @@
-//! A Redis that does everything that a connection allows, at random, while callers of two replicas only want their
-//! meetings.
+//! A Redis that does everything that a connection allows, at random, while callers request meetings from two replicas.
 
 use std::{
     collections::BTreeSet,
@@ -29,9 +28,9 @@ const MEETINGS: u64 = 24;
 const CALLERS: u64 = 4;
 const PER_SECOND: usize = 40;
 const MEMORY: u64 = 64 << 20;
-/// A record's largest reply twice, on the wire and as a value, and queued push messages. It was 986 MiB.
+/// The largest reply twice, on the wire and as a value, and queued push messages. Without bounds it was 986 MiB.
 const FLOOD_MEMORY: u64 = 128 << 20;
-/// A caller gives up after this time: `server.wait` is 5 s.
+/// The longest time until an answer: `server.wait`, which is 5 s here, and 2 s for a busy machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 
 const SETTINGS: [(&str, &str); 7] = [
@@ -44,7 +43,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("telemetry.log_level", "error,zoom_qos_proxy::app=info"),
 ];
 
-/// It misbehaves during the first part of each such period: a server that always does is never in use.
+/// The server misbehaves during the first second of each such period. If it always did, no replica would use it.
 const TURN: Duration = Duration::from_millis(2_500);
 const RUDE_FOR: Duration = Duration::from_millis(1_000);
 
@@ -56,11 +55,11 @@ enum Manners {
     Faulty,
     /// Replies are well-formed and wrong.
     Lying,
-    /// Replies have no end.
+    /// Replies never end.
     Flooding,
 }
 
-/// Stands in front of a real server, on its own port. Its threads end with the test's process.
+/// A proxy in front of a real server, on its own port. Runs until the test process ends.
 struct RudeRedis {
     port: u16,
     mood: Arc<Mood>,
@@ -106,7 +105,7 @@ impl RudeRedis {
             for (number, client) in (0..).zip(listener.incoming().flatten()) {
                 let mut rng = Rng::with_seed(seed ^ (number << 24));
                 if of_all.now() != Manners::Honest && rng.u8(..12) == 0 {
-                    // Refused, as far as the client can tell.
+                    // The reset looks like a refused connection to the client.
                     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).ok();
                     continue;
                 }
@@ -128,7 +127,7 @@ impl RudeRedis {
     }
 }
 
-/// The replica's commands: sometimes delayed or lost.
+/// Forwards the replica's commands. Sometimes delays or drops them.
 fn questions(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     let mut bytes = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -147,13 +146,13 @@ fn questions(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) 
     to.shutdown(Shutdown::Both).ok();
 }
 
-/// Nothing passes any more, without any sign of it.
+/// Discards everything from now on, and keeps the connection open.
 fn swallow(mut from: TcpStream) {
     let mut bytes = [0; 16_384];
     while from.read(&mut bytes).is_ok_and(|count| count > 0) {}
 }
 
-/// The server's replies.
+/// Forwards the server's replies, changed as `mood` says.
 fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     let mut bytes = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -171,7 +170,7 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
             }
             2 => return swallow(from),
             3..6 => {
-                // No true reply follows these, because it would be taken for the reply to a later command.
+                // No real reply is forwarded after this, because it would be taken for the reply to a later command.
                 to.write_all(&nonsense(&mut rng)).ok();
                 if rng.bool() {
                     break;
@@ -210,7 +209,7 @@ fn flood(to: &mut TcpStream, mood: &Mood) {
     to.shutdown(Shutdown::Both).ok();
 }
 
-/// Replies that no server sends, or not now.
+/// Replies that no server sends, or that it would not send now.
 fn nonsense(rng: &mut Rng) -> Vec<u8> {
     const ODD: [&str; 28] = [
         "$999999999\r\n",
@@ -248,7 +247,7 @@ fn nonsense(rng: &mut Rng) -> Vec<u8> {
             .repeat(rng.usize(1..20_000))
             .into_bytes(),
         2 => forged_event(rng).repeat(rng.usize(1..20_000)),
-        // Announced, begun, and never ended.
+        // Replies that are announced and begun, but never end.
         3 => [&b"$999999999\r\n"[..], &vec![b'x'; rng.usize(1..4 << 20)]].concat(),
         4 => [&b"*999999999\r\n"[..], &b":1\r\n".repeat(rng.usize(1..200_000))].concat(),
         // A line without an end.
@@ -295,7 +294,7 @@ fn participants(number: u64) -> usize {
     usize::try_from(1 + number % 4 * 10).unwrap()
 }
 
-/// Asserts that this is the whole meeting and nothing else, or a problem. Returns whether it is the meeting.
+/// Asserts that this is the complete meeting and nothing else, or a problem. Returns whether it is the meeting.
 fn judge(number: u64, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());
@@ -319,7 +318,8 @@ fn call(service: &Service, rng: &mut Rng, over: &AtomicBool, whole: &AtomicUsize
     }
 }
 
-/// Callers send requests for this time. Returns how many answers were whole meetings.
+/// Lets callers send requests for this time. Asserts that they get complete meetings, and that Zoom gets at most `most`
+/// calls in any second.
 fn meanwhile(replicas: &[Service], sim: &Sim, time: Duration, seed: u64, watch: &mut Watch<'_>, most: usize) {
     let (over, whole, until) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now() + time);
     thread::scope(|scope| {
@@ -374,8 +374,9 @@ fn rude_redis_for(time: Duration, seed: u64) {
     let mut watch = Watch::new(&replicas, MEMORY);
     redis.be(Manners::Faulty);
     meanwhile(&replicas, &sim, time * 6 / 10, seed, &mut watch, PER_SECOND);
-    // A forged permit cannot be told from a real one, but no replica calls more often than all together may. Only in
-    // the run of an hour: a forged number that is accepted, such as a cool-down, may outlast this test's wait.
+    // A forged slot cannot be distinguished from a real one, but each replica still keeps to the limit of all replicas
+    // together. Only the run of an hour has this part, because a forged number that is accepted, such as a cool-down,
+    // may outlast the waits of the test.
     if time > MOMENT {
         redis.be(Manners::Lying);
         meanwhile(&replicas, &sim, time * 4 / 10, seed, &mut watch, 2 * PER_SECOND);
@@ -408,7 +409,7 @@ fn rude_redis_for(time: Duration, seed: u64) {
 }
 
 #[test]
-fn answers_of_redis_that_never_end_take_no_memory() {
+fn endless_replies_of_redis_take_little_memory() {
     let (sim, server) = (sim(|_| ()), Server::start());
     sim.add_meeting(Meeting::generated(id(0), 1, 1));
     let redis = RudeRedis::before(&server, 1);

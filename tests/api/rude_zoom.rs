@@ -1,4 +1,4 @@
-//! A Zoom that does everything that a connection allows, at random, while callers only want their meetings.
+//! A Zoom that does everything that a connection allows, at random, while callers request meetings.
 
 use std::{
     collections::BTreeSet,
@@ -31,11 +31,12 @@ const PARTICIPANTS: usize = 12;
 const MEETING_OF_NOBODY: u64 = 99_999_999_999;
 /// The token of the second page.
 const SECOND: &str = "second";
-/// `limits.max_fetch_bytes`, 1.3 times `cache.max_bytes`, connections, and what the allocator retains.
+/// The bytes for `limits.max_fetch_bytes`, 1.3 times `cache.max_bytes`, connections, and what the allocator retains.
 const MEMORY: u64 = 64 << 20;
-/// A caller gives up after this time: `server.wait` is 3 s.
+/// The longest time until an answer: `server.wait`, which is 3 s here, and 2 s for a busy machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// How long all meetings take once Zoom behaves again: pauses of 2 s, and one of at most 3 s that it requested.
+/// The longest time until every meeting is served once Zoom behaves again. Failures cause pauses of 2 s, and Zoom may
+/// have requested one of 3 s.
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 
 const SETTINGS: [(&str, &str); 15] = [
@@ -48,7 +49,7 @@ const SETTINGS: [(&str, &str); 15] = [
     ("cache.max_bytes", "8MiB"),
     ("cache.live_fresh", "1s"),
     ("cache.stale_while_revalidate", "0s"),
-    // Older snapshots cannot hide failures.
+    // Stale snapshots would hide failures.
     ("cache.stale_if_error", "0s"),
     ("cache.not_found_live", "0s"),
     ("cache.not_found_past", "0s"),
@@ -170,7 +171,7 @@ fn unusual(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     }
 }
 
-/// More than one response, or another's; it must never answer a later request.
+/// More than one response, or the response to another request. No surplus byte may ever answer a later request.
 fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     let (whole, body) = (wanted.answer(), wanted.body());
     let nothing = with_length("500 Internal Server Error", 0, b"");
@@ -180,7 +181,8 @@ fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
         1 => vec![
             Step::Send(whole),
             Step::Pause(Duration::from_millis(rng.u64(..100))),
-            // Contains no meeting: it may cross the next request and then look like its response.
+            // This response contains no meeting, because it may cross the next request and then look like the response
+            // to it.
             Step::Send(nothing),
             Step::Doubt,
         ],
@@ -198,7 +200,7 @@ fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
                 if rng.bool() { json!(MEETING_OF_NOBODY) } else { json!(MEETING_OF_NOBODY.to_string()) };
             vec![Step::Send(answer(&foreign.to_string()))]
         }
-        // Closed in the pool.
+        // The connection is closed while it is idle in the pool.
         _ => {
             let end = if rng.bool() { Step::Close } else { Step::Reset };
             vec![Step::Send(whole), Step::Pause(Duration::from_millis(rng.u64(..50))), end]
@@ -206,7 +208,7 @@ fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     }
 }
 
-/// Bytes that are no response, or never end.
+/// Responses that are invalid, too large or incomplete, or that never end.
 fn broken(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     let body = wanted.body();
     let started = with("200 OK\r\nTransfer-Encoding: chunked", b"");
@@ -239,7 +241,7 @@ fn broken(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
             let head = format!("200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}", zipped.len());
             vec![Step::Send(with(&head, &zipped))]
         }
-        // A body without an end, fast and slow, and one whose chunk is larger than all memory.
+        // Bodies without an end, and one whose chunk is larger than all memory.
         11 => vec![
             Step::Send(started),
             Step::Repeat([&b"4000\r\n"[..], &[b' '; 0x4000], b"\r\n"].concat(), pause),
@@ -264,7 +266,7 @@ fn refusing(rng: &mut Rng, wanted: &Wanted, long_pauses: bool) -> Vec<Step> {
             let values = if long_pauses && rng.u8(..) == 0 { &LONG[..] } else { &ODD };
             let value = values[rng.usize(..values.len())];
             let head = format!("429 Too Many Requests\r\nRetry-After: {value}\r\nX-RateLimit-Type: QPS");
-            // Rare: each stops all calls for a second or more.
+            // Rare, because each 429 stops all calls for a second or more.
             let head = if rng.u8(..8) == 0 { head } else { "418 I'm a teapot".to_owned() };
             vec![Step::Send(with(&format!("{head}\r\nContent-Length: 0"), b""))]
         }
@@ -277,7 +279,7 @@ fn refusing(rng: &mut Rng, wanted: &Wanted, long_pauses: bool) -> Vec<Step> {
             let status = ["400 Bad", "403 No", "404 None", "413 Large", "500 Oh", "502 Gateway", "503 Later"];
             vec![Step::Send(with_length(status[rng.usize(..7)], length, &vec![b'z'; length]))]
         }
-        // Pages without an end.
+        // An endless sequence of pages.
         _ => {
             let mut page = Wanted { meeting: wanted.meeting.clone(), is_first: true }.page();
             page["next_page_token"] = format!("more-{}", rng.u64(..)).into();
@@ -308,7 +310,7 @@ fn greeting(rng: &mut Rng) -> Vec<Step> {
     }
 }
 
-/// Asserts that this is the whole meeting and nothing else, or a problem. Returns whether it is the meeting.
+/// Asserts that this is the complete meeting and nothing else, or a problem. Returns whether it is the meeting.
 fn judge(meeting: &str, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());
@@ -323,7 +325,7 @@ fn judge(meeting: &str, answer: &Answer) -> bool {
     true
 }
 
-/// Requests meetings at random, and returns how many answers were whole.
+/// Requests random meetings until `over`, and adds the number of complete answers to `whole`.
 fn call(service: &Service, rng: &mut Rng, over: &AtomicBool, whole: &AtomicUsize) {
     let mut connection = Connection::open(service.addr);
     while !over.load(Ordering::Relaxed) {
@@ -399,12 +401,12 @@ fn rude_zoom_for(time: Duration, seed: u64) {
 }
 
 #[test]
-fn a_rude_zoom_gets_no_meeting_another_ones_data() {
+fn no_meeting_gets_the_data_of_another_from_a_rude_zoom() {
     rude_zoom_for(MOMENT, 1);
 }
 
 #[test]
 #[ignore = "takes an hour: make test-all runs it"]
-fn a_rude_zoom_gets_no_meeting_another_ones_data_for_an_hour() {
+fn no_meeting_gets_the_data_of_another_for_an_hour() {
     rude_zoom_for(hour(), any_seed());
 }

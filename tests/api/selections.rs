@@ -1,4 +1,4 @@
-//! Selections and rows from outside: the same snapshot as `/qos`, with the headers that belong to their form.
+//! Selections and rows from outside: made from the same snapshot as `/qos`, with the headers of their format.
 
 use std::{collections::BTreeSet, io::Read as _};
 
@@ -55,7 +55,7 @@ fn every_line_of_accept_counts() {
 }
 
 #[test]
-fn the_last_time_of_rfc_3339_is_one() {
+fn the_last_time_of_rfc_3339_is_valid() {
     let sim = sim(|_| ());
     let service = service_with_a_meeting(&sim);
     assert!(service.get(&query("since=9999-12-31T23:59:59Z")).participants().is_empty());
@@ -133,7 +133,7 @@ fn rows_are_a_line_for_each_sample_or_each_group() {
 }
 
 #[test]
-fn the_file_is_named_for_the_meeting() {
+fn the_file_is_named_after_the_meeting() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("/ajXp112QmuoKj48548750==", 1, 1));
     let service = service_with_a_meeting(&sim);
@@ -152,7 +152,7 @@ fn the_file_is_named_for_the_meeting() {
 }
 
 #[test]
-fn accept_chooses_the_form_and_format_wins() {
+fn accept_chooses_the_format_unless_the_query_names_one() {
     let sim = sim(|_| ());
     let service = service_with_a_meeting(&sim);
     let json = "application/json";
@@ -238,7 +238,7 @@ fn requests_that_cannot_be_answered_cost_no_call() {
 }
 
 #[test]
-fn a_participant_whom_the_meeting_lacks_is_not_found_in_any_form() {
+fn a_participant_that_the_meeting_lacks_is_not_found_in_any_format() {
     let sim = sim(|_| ());
     let service = service_with_a_meeting(&sim);
     let date = service.get(PATH).header("last-modified").unwrap().to_owned();
@@ -326,7 +326,7 @@ fn views_are_as_fresh_and_as_stale_as_the_meeting() {
 }
 
 #[test]
-fn keys_select_views_too() {
+fn views_require_a_key_too() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     let path = "/qos/85746065432?format=csv";
@@ -337,7 +337,7 @@ fn keys_select_views_too() {
     service.finish(&[]);
 }
 
-/// Rows of a large meeting are made and sent without a second copy of them, compressed or not.
+/// The rows of a large meeting are sent while they are made, without a copy of all of them.
 #[test]
 fn rows_of_a_large_meeting_take_little_memory() {
     let sim = sim(|_| ());

@@ -1,4 +1,4 @@
-//! Slices: a meeting in parts, all of one snapshot, without a Zoom call.
+//! Slices: a meeting in parts, all from one snapshot and without further calls to Zoom.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ fn token(answer: &Answer) -> Option<String> {
     token.as_str().map(str::to_owned)
 }
 
-/// All slices from the first on; the first ten characters of each token never repeat.
+/// Requests all slices, from the first one on.
 fn walk(service: &Service, path: &str, page_size: usize) -> Vec<Answer> {
     let separator = if path.contains('?') { '&' } else { '?' };
     let mut slices = vec![service.get(&format!("{path}{separator}page_size={page_size}"))];
@@ -66,10 +66,10 @@ fn the_slices_are_the_meeting_in_order_and_cost_no_call() {
 }
 
 #[test]
-fn slices_of_a_meeting_that_is_kept_packed_only_are_the_same() {
+fn slices_of_a_meeting_stored_only_compressed_are_the_same() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 45, 20));
-    // A sixteenth of it is less than the uncompressed body takes.
+    // A sixteenth of the cache is less than the uncompressed body, so only the compressed bodies are stored.
     let service = Service::start(&sim, &[("cache.max_bytes", "3MiB")]);
     let whole = service.get(PATH);
     assert!(whole.body.len() > 1_000_000);
@@ -81,7 +81,7 @@ fn slices_of_a_meeting_that_is_kept_packed_only_are_the_same() {
 }
 
 #[test]
-fn a_caller_who_pages_sees_one_snapshot_though_newer_ones_land() {
+fn a_caller_that_pages_sees_one_snapshot_despite_newer_ones() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 25, 2).growing_every(std::time::Duration::from_millis(200)));
     let settings = [("cache.live_fresh", "1s"), ("cache.refresh_floor", "0s")];
@@ -117,7 +117,7 @@ fn a_caller_who_pages_sees_one_snapshot_though_newer_ones_land() {
 }
 
 #[test]
-fn the_size_may_change_on_the_way() {
+fn the_page_size_may_change_between_slices() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 25, 1));
     let service = Service::start(&sim, &[]);
@@ -129,7 +129,7 @@ fn the_size_may_change_on_the_way() {
 }
 
 #[test]
-fn a_token_is_good_for_its_meeting_and_type_only() {
+fn a_token_is_valid_for_its_meeting_and_type_only() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 12, 1));
     sim.add_meeting(Meeting::generated("91234567890", 12, 1));
@@ -164,7 +164,7 @@ fn a_token_is_good_for_its_meeting_and_type_only() {
 }
 
 #[test]
-fn a_token_whose_snapshot_is_gone_is_refused_and_starts_nothing() {
+fn a_token_of_a_removed_snapshot_is_rejected_without_a_call() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 12, 1));
     let settings =
@@ -217,7 +217,7 @@ fn an_empty_meeting_is_one_empty_slice() {
 fn the_last_slice_costs_about_as_much_as_the_first() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 100, 40));
-    // Too little for the uncompressed body.
+    // The cache is too small to store the uncompressed body.
     let service = Service::start(&sim, &[("cache.max_bytes", "32MiB"), ("server.workers", "1")]);
     let slices = walk(&service, PATH, 10);
     let joined: Vec<_> = slices.iter().flat_map(Answer::participants).collect();

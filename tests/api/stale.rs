@@ -17,7 +17,7 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
-/// Far below the latencies given to the simulator.
+/// An answer that took less than this time did not wait for Zoom.
 const AT_ONCE: Duration = Duration::from_millis(700);
 
 /// Waits for a fresh hit, without starting a flight.
@@ -28,7 +28,7 @@ fn wait_until_fresh(service: &Service, path: &str) -> Answer {
     })
 }
 
-/// A meeting in the cache, past its freshness.
+/// Fetches a meeting, and waits until it is stale.
 fn stale_meeting(sim: &Sim, service: &Service, id: &str) -> (String, Answer) {
     sim.add_meeting(Meeting::generated(id, 1, 1));
     let path = format!("/qos/{id}");
@@ -38,7 +38,7 @@ fn stale_meeting(sim: &Sim, service: &Service, id: &str) -> (String, Answer) {
     (path, first)
 }
 
-/// Several such meetings that became stale together.
+/// Fetches several meetings at the same time, and waits until all of them are stale.
 fn stale_meetings(sim: &Sim, service: &Service, ids: &[&str]) -> Vec<String> {
     for id in ids {
         sim.add_meeting(Meeting::generated(*id, 1, 1));
@@ -63,7 +63,7 @@ fn assert_stale(answer: &Answer, detail: &str) {
     assert!(ttl < 0, "{shown}");
     assert_eq!(answer.cache_status(), format!("zoom-qos-proxy; hit; ttl={ttl}; detail={detail}"));
     assert_eq!(answer.header("cache-control"), Some("private, max-age=0"), "never the original max-age");
-    // Fresh for 1 s; a negative `ttl` counts the seconds since then, including the one that has begun.
+    // The snapshot was fresh for 1 s. A negative `ttl` counts the seconds since then, including the one that has begun.
     assert!((age(answer) + ttl).abs() <= 1, "{shown}");
     let true_age = instant(answer, "date").duration_since(instant(answer, "last-modified")).unwrap();
     assert!(true_age.as_secs().abs_diff(age(answer).unsigned_abs()) <= 2, "{shown}");
@@ -72,7 +72,7 @@ fn assert_stale(answer: &Answer, detail: &str) {
     assert_eq!(answer.header("retry-after"), None);
 }
 
-/// How long a caller took, and the answer.
+/// Returns the answer, and how long the caller waited for it.
 fn timed(service: &Service, path: &str) -> (Answer, Duration) {
     let asked = Instant::now();
     let answer = service.get(path);
@@ -158,7 +158,7 @@ fn callers_waiting_for_a_stale_meeting_share_flight_and_reason() {
 }
 
 #[test]
-fn a_refresh_that_fails_under_way_keeps_the_stale_snapshot_whole() {
+fn a_refresh_that_fails_on_a_later_page_keeps_the_stale_snapshot() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
     let service = Service::start(&sim, &[BRIEFLY_FRESH, ("cache.refusal", "1s")]);
@@ -180,7 +180,7 @@ fn a_refresh_that_fails_under_way_keeps_the_stale_snapshot_whole() {
 }
 
 #[test]
-fn a_refresh_makes_way_for_callers_who_wait() {
+fn a_background_refresh_yields_to_waiting_callers() {
     let sim = sim(|_| ());
     let settings =
         [("cache.live_fresh", "1500ms"), ("limits.heavy_per_second", "4"), ("limits.headroom_percent", "0")];
@@ -201,7 +201,7 @@ fn a_refresh_makes_way_for_callers_who_wait() {
 }
 
 #[test]
-fn a_refresh_that_somebody_comes_to_wait_for_makes_way_no_longer() {
+fn a_refresh_that_a_caller_waits_for_no_longer_yields() {
     let sim = sim(|_| ());
     let settings = [
         ("cache.live_fresh", "1500ms"),
@@ -278,7 +278,7 @@ fn a_429_of_a_refresh_is_reported_to_the_next_callers() {
 }
 
 #[test]
-fn in_its_revalidation_time_the_spent_day_is_the_reason() {
+fn while_revalidating_the_spent_day_is_the_reason() {
     let sim = sim(|_| ());
     let settings = [BRIEFLY_FRESH, ("limits.heavy_per_day", "1"), ("limits.headroom_percent", "0")];
     let service = Service::start(&sim, &settings);
@@ -425,7 +425,7 @@ fn a_flight_beyond_the_wait_completes_while_callers_get_stale() {
     service.finish(&[]);
 }
 
-/// The answer for a stale meeting behind queued cold ones, at one call a second.
+/// Returns the answer for a stale meeting whose flight would queue behind cold ones, at one call a second.
 fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
     let sim = sim(|_| ());
     let slow =
@@ -436,12 +436,12 @@ fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
     for id in &cold {
         sim.add_meeting(Meeting::generated(id, 1, 1));
     }
-    // This second's call is made: from here on the others are queued, and the next permit is a second away.
+    // This call takes the permit of this second, so the flights that follow are queued.
     assert_eq!(service.get(&format!("/qos/{}", cold[0])).status, 200);
     let addr = service.addr;
     let callers =
         thread::spawn(move || at_once(addr, cold[1..].iter().map(|id| format!("/qos/{id}")).collect()));
-    // Two or three of them are queued and the others rejected: the queue is full.
+    // Two or three of these flights are queued, and the others have been rejected.
     let refused = "zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"503\"}";
     wait_for(|| (service.metric(refused) >= 4.0).then_some(()));
     let (answer, took) = timed(&service, &path);
@@ -453,7 +453,7 @@ fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
 }
 
 #[test]
-fn when_too_many_wait_already_the_stale_snapshot_is_the_answer() {
+fn with_a_full_queue_the_stale_snapshot_is_served() {
     assert_stale(&behind_cold_callers(&[("limits.max_queued", "2")]), "overloaded");
 }
 
@@ -463,7 +463,7 @@ fn without_a_timely_permit_the_stale_snapshot_is_served_at_once() {
 }
 
 #[test]
-fn errors_are_answered_once_stale_if_error_after_freshness_is_over() {
+fn after_stale_if_error_a_failure_is_no_longer_hidden() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION, ("cache.stale_if_error", "1s")]);
     let fetched = Instant::now();
@@ -493,7 +493,7 @@ fn errors_are_answered_once_stale_if_error_after_freshness_is_over() {
 }
 
 #[test]
-fn without_stale_if_error_a_stale_meeting_answers_every_error() {
+fn without_stale_if_error_no_stale_snapshot_hides_a_failure() {
     let sim = sim(|_| ());
     let settings = [
         ("cache.live_fresh", "500ms"),
@@ -535,7 +535,7 @@ fn a_404_from_zoom_replaces_and_removes_the_stale_snapshot() {
         sim.inject(Fault::new(kind));
         let gone = service.get(PATH);
         assert_eq!((gone.status, gone.problem().as_str()), (status, code));
-        // It is not restored when Zoom then fails.
+        // The snapshot is not restored when Zoom then fails.
         sim.inject(Fault::new(FaultKind::EndpointUnknown));
         let failed = service.get(PATH);
         assert_eq!((failed.status, failed.problem().as_str()), (502, "zoom_failed"), "after {code}");
@@ -558,7 +558,7 @@ fn a_background_refresh_that_gets_404_removes_the_stale_snapshot() {
     assert!(service.get(path).cache_status().ends_with("detail=revalidating"));
     let gone = wait_for(|| Some(service.get(path)).filter(|answer| answer.status != 200));
     assert_eq!((gone.status, gone.problem().as_str()), (404, "meeting_not_found"));
-    assert_eq!(get_with(&service, path, "only-if-cached").status, 404, "remembered");
+    assert_eq!(get_with(&service, path, "only-if-cached").status, 404, "the 404 is cached");
     assert_eq!(sim.qos_calls().len(), 2);
     service.finish(&[]);
 }
@@ -578,7 +578,7 @@ fn a_stopping_process_says_so_even_with_a_stale_snapshot() {
     assert!(sim.wait_for_calls(2, Duration::from_secs(10)));
     service.signal("TERM");
     wait_for(|| std::net::TcpStream::connect(addr).is_err().then_some(()));
-    // actix may close an idle connection first, which counts as an answer.
+    // Instead of answering, actix may close the idle connection.
     if let Some(answer) = kept.try_ask("GET", PATH) {
         assert_eq!((answer.status, answer.problem().as_str()), (503, "shutting_down"));
     }

@@ -153,7 +153,7 @@ fn unzstd(body: &[u8]) -> String {
 }
 
 #[test]
-fn limits_are_the_querys_else_the_configurations() {
+fn limits_of_the_query_replace_those_of_the_configuration() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("98765432101", 3, 5));
     let service = Service::start(&sim, &[("summary.latency_ms", "99.5"), ("summary.cpu_percent", "0")]);
@@ -276,7 +276,7 @@ fn a_summary_is_as_stale_as_its_meeting() {
 }
 
 #[test]
-fn a_summary_needs_a_key_where_callers_are_configured() {
+fn a_summary_needs_a_key_if_callers_are_configured() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     let path = "/qos/85746065432/summary?latency_ms=x";

@@ -1,8 +1,8 @@
-//! A process that cannot do its work exits; one that looks healthy works.
+//! A process that cannot do its work exits: none keeps running and only looks healthy.
 
 use test_support::{client::request, preload, service::Service, simulator::sim, wait::wait_for};
 
-/// `EX_SOFTWARE`: a task ended that must run for ever.
+/// The exit code if a task ends that must run forever (`EX_SOFTWARE`).
 const BROKEN: i32 = 70;
 const PATH: &str = "/qos/91111111111";
 
@@ -19,7 +19,7 @@ enum Fate {
 fn fate(number: usize) -> Fate {
     let sim = sim(|_| ());
     sim.add_meeting(zoom_sim::Meeting::generated("91111111111", 3, 1));
-    // Name resolution needs a blocking thread.
+    // Host names, because resolving them needs a blocking thread.
     let by_name = |url: String| url.replace("127.0.0.1", "localhost");
     let (api, oauth) = (by_name(sim.api_base_url()), by_name(sim.oauth_url()));
     let settings = [("zoom.api_base_url", &*api), ("zoom.oauth_url", &oauth), ("server.workers", "2")];
@@ -48,7 +48,7 @@ fn fate(number: usize) -> Fate {
 
 #[test]
 fn a_process_denied_a_thread_exits_or_serves() {
-    // More threads than a process has after its start, so the last ones do not fail.
+    // The last numbers are higher than the number of threads that a process creates, so nothing fails there.
     let fates: Vec<_> = (1..=14).map(fate).collect();
     println!("{fates:?}");
     for (number, fate) in (1..).zip(&fates) {
@@ -59,7 +59,7 @@ fn a_process_denied_a_thread_exits_or_serves() {
 }
 
 #[test]
-fn a_body_is_unpacked_also_while_no_thread_can_be_had() {
+fn a_body_is_decompressed_even_if_no_thread_can_be_created() {
     let sim = sim(|_| ());
     sim.add_meeting(zoom_sim::Meeting::generated("91111111111", 300, 3));
     let folder = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ fn a_body_is_unpacked_also_while_no_thread_can_be_had() {
     let by = preload::with(&[("FAIL_WHILE", file.to_str().unwrap())]);
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let service = Service::start_by(&sim, &[("server.workers", "1")], &by);
-    // Requested compressed, so that it need not be decompressed yet.
+    // The body is requested compressed, so that it need not be decompressed yet.
     let first = request(service.addr, "GET", PATH, &[("accept-encoding", "gzip")]);
     assert_eq!((first.status, first.header("content-encoding")), (200, Some("gzip")));
     std::fs::write(&file, "").unwrap();
@@ -76,7 +76,7 @@ fn a_body_is_unpacked_also_while_no_thread_can_be_had() {
     assert_eq!(slice.json()["participants"].as_array().unwrap().len(), 10);
     let whole = service.get(PATH);
     assert_eq!(whole.json()["participants"].as_array().unwrap().len(), 300);
-    assert!(whole.body.len() > 64 << 10, "one that the worker does not decompress itself");
+    assert!(whole.body.len() > 64 << 10, "a body that the worker does not decompress itself");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(service.get(PATH).status, 200);
     service.finish(&["panic"]);

@@ -15,7 +15,7 @@ pub(crate) fn get_with(service: &Service, token: &str) -> Answer {
     request(service.addr, "GET", PATH, &[("Authorization", &format!("Bearer {token}"))])
 }
 
-/// A caller that is identified in this way.
+/// The entry of a caller that this line identifies.
 fn caller(name: &str, way: &str) -> String {
     format!("[[caller]]\nname = \"{name}\"\n{way}\n")
 }
@@ -54,7 +54,7 @@ fn a_token_belongs_to_the_first_caller_that_it_matches() {
         (of(&issuer, "ann", json!("sre")), "ann"),
         (of(&other, "ann", json!(["sre"])), "elsewhere"),
     ] {
-        // The second request is answered by the remembered verification.
+        // The second request uses the cached verification.
         for _ in 0..2 {
             assert_eq!(get_with(&service, &token).status, 200, "{name}");
         }
@@ -74,7 +74,7 @@ fn a_token_belongs_to_the_first_caller_that_it_matches() {
 }
 
 #[test]
-fn a_token_that_is_not_exactly_right_is_refused_with_the_reason() {
+fn an_invalid_token_is_rejected_with_the_reason() {
     let (sim, key, stranger) = (sim(|_| ()), TokenKey::new("k"), TokenKey::new("k"));
     let issuer = Issuer::start(&[&key]);
     let text = caller("ann", "subject = \"ann\"") + &issuer.entry("");
@@ -134,7 +134,7 @@ fn a_token_that_is_not_exactly_right_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_token_is_a_bearer_value_only_and_refused_in_zooms_words() {
+fn zooms_paths_accept_a_token_only_as_a_bearer_value() {
     let (sim, key) = (sim(|_| ()), TokenKey::new("k"));
     let issuer = Issuer::start(&[&key]);
     let text = caller("ann", "subject = \"ann\"") + &issuer.entry("");

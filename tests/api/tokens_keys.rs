@@ -24,7 +24,7 @@ fn get_with(service: &Service, token: &str) -> Answer {
     request(service.addr, "GET", PATH, &[("Authorization", &format!("Bearer {token}"))])
 }
 
-/// `ann`, whose tokens are the first issuer's, and a caller with a key.
+/// A caller `ann` with tokens of the first issuer, and a caller with a key.
 fn callers() -> String {
     "[[caller]]\nname = \"ann\"\nsubject = \"ann\"\n".to_owned() + &entry("by-key", KEY, "")
 }
@@ -38,7 +38,7 @@ fn wait_until(service: &Service, token: &str, status: u16) {
 }
 
 #[test]
-fn a_new_key_is_fetched_at_once_and_a_removed_one_ends() {
+fn a_new_key_is_fetched_at_once_and_a_removed_one_rejected() {
     let (sim, first, second) = (sim(|_| ()), TokenKey::new("1"), TokenKey::new("2"));
     let issuer = Issuer::start(&[&first]);
     let (service, _folder, path) = start(&sim, &(callers() + &issuer.entry("")), &[]);
@@ -46,15 +46,15 @@ fn a_new_key_is_fetched_at_once_and_a_removed_one_ends() {
     wait_until(&service, &old, 200);
     assert_eq!(in_status(&service)["keys"], 1);
     issuer.set_keys(&[&second]);
-    assert_eq!(get_with(&service, &new).status, 200, "its first token waits for the key");
-    assert_eq!(get_with(&service, &old).status, 401, "a remembered verification ends with its key");
+    assert_eq!(get_with(&service, &new).status, 200, "the first token with a new key waits for it");
+    assert_eq!(get_with(&service, &old).status, 401, "a cached verification ends with its key");
     for _ in 0..20 {
         let unknown = TokenKey::new("3").sign(&issuer.claims("ann"));
         assert_eq!(get_with(&service, &unknown).status, 401);
     }
     assert_eq!(issuer.fetches(), 2, "unknown key ids cause one fetch in 30 s");
     assert_eq!(get_with(&service, &new).status, 200);
-    // A changed file discards the remembered tokens; the issuer keeps its keys.
+    // A changed file discards the cached verifications, but not the issuer's keys.
     fs::write(&path, callers().replace("subject = \"ann\"", "subject = \"bob\"") + &issuer.entry(""))
         .unwrap();
     wait_until(&service, &new, 401);
@@ -63,7 +63,7 @@ fn a_new_key_is_fetched_at_once_and_a_removed_one_ends() {
 }
 
 #[test]
-fn an_issuer_that_is_away_stops_neither_keys_nor_known_tokens() {
+fn keys_and_known_tokens_work_while_the_issuer_is_unavailable() {
     let (sim, key) = (sim(|_| ()), TokenKey::new("1"));
     let issuer = Issuer::start(&[&key]);
     issuer.answer("/keys", 500, "");
@@ -104,7 +104,7 @@ fn a_token_without_kid_is_tried_with_every_key() {
     for _ in 0..2 {
         assert_eq!(get_with(&service, &token(&stranger)).status, 401);
     }
-    // More tokens in a second than workers verify.
+    // More tokens than the workers verify in a second.
     for _ in 0..150 {
         assert_eq!(get_with(&service, &stranger.sign(&issuer.claims("ann"))).status, 401);
         assert_eq!(get_as(&service, KEY, PATH).status, 200);

@@ -1,5 +1,5 @@
-//! Traces as a collector sees them: the relation of spans, their attributes, and that a failing collector harms
-//! nothing.
+//! Traces as a collector receives them: the relations of spans, and their attributes. A failing collector has no effect
+//! on callers.
 
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ fn a_joined_request_links_to_its_flight_and_a_hit_does_not() {
 }
 
 #[test]
-fn spans_of_failures_are_errors_and_those_of_callers_mistakes_not() {
+fn spans_of_failures_are_errors_unless_the_caller_made_a_mistake() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     sim.inject(Fault::new(FaultKind::ServerErrorHtml(500)).forever());
     // A URL with the whole path is accepted, too.
@@ -168,11 +168,14 @@ fn an_unsampled_traceparent_is_obeyed_and_an_invalid_one_ignored() {
         "{traceparent}"
     );
     service.finish(&[]);
-    assert!(collector.spans().iter().all(|span| span.trace != TRACE), "nothing of it is recorded");
+    assert!(
+        collector.spans().iter().all(|span| span.trace != TRACE),
+        "no span of an unsampled trace is recorded"
+    );
 }
 
 #[test]
-fn without_an_endpoint_zoom_is_told_of_no_trace() {
+fn without_an_endpoint_zoom_gets_no_traceparent() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 1, 1));
     let service = Service::start(&sim, &[]);
@@ -181,7 +184,8 @@ fn without_an_endpoint_zoom_is_told_of_no_trace() {
     service.finish(&[]);
 }
 
-/// Sends this number of requests, none of which may wait for a collector; returns how long the process takes to exit.
+/// Sends 5,000 requests, none of which may wait for the collector. Returns the log, and how long the process takes to
+/// exit.
 fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 1, 1));
@@ -189,7 +193,7 @@ fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
     let path = format!("/qos/{MEETING}");
     service.get(&path);
     let began = Instant::now();
-    // More than the queue holds: it fills up, and the excess is dropped.
+    // More spans than the queue holds: it fills up, and the rest is dropped.
     for _ in 0..5_000 {
         assert_eq!(service.get(&path).status, 200);
     }
@@ -247,7 +251,7 @@ fn a_returning_collector_is_logged_and_gets_new_spans() {
 }
 
 #[test]
-fn a_collector_that_is_too_slow_is_told_of() {
+fn a_collector_that_is_too_slow_is_logged() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Late));
     let base = collector.base();
     let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
@@ -262,7 +266,7 @@ fn a_collector_that_is_too_slow_is_told_of() {
 }
 
 #[test]
-fn a_meeting_that_is_not_there_is_no_failed_flight() {
+fn a_missing_meeting_is_no_failed_flight() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     let base = collector.base();
     let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);

@@ -70,12 +70,12 @@ fn assert_cause(sim: &Sim, base: &str, cause: &str) -> String {
 }
 
 #[test]
-fn a_name_without_an_address_is_told_as_such() {
+fn an_unresolvable_name_is_reported_as_the_cause() {
     assert!(assert_cause(&sim(|_| ()), "http://zoom.invalid/v2", "name").contains("cannot be resolved"));
 }
 
 #[test]
-fn a_refused_connection_is_told_as_such() {
+fn a_refused_connection_is_reported_as_the_cause() {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
@@ -84,14 +84,14 @@ fn a_refused_connection_is_told_as_such() {
 }
 
 #[test]
-fn an_address_that_drops_packets_is_told_as_a_timeout() {
+fn an_address_that_drops_packets_is_reported_as_a_timeout() {
     let hole = BlackHole::at("127.0.0.1:0");
     let detail = assert_cause(&sim(|_| ()), &format!("http://{}/v2", hole.address), "timeout");
     assert_eq!(detail, "connecting took longer than zoom.connect_timeout, 1s");
 }
 
 #[test]
-fn a_certificate_of_an_unknown_authority_is_told_as_such() {
+fn a_certificate_of_an_unknown_authority_is_reported_as_the_cause() {
     let sim = sim(|_| ());
     let front = TlsFront::start(sim.addr(), &["localhost"]);
     let detail = assert_cause(&sim, &format!("https://localhost:{}/v2", front.address.port()), "tls");
@@ -99,14 +99,14 @@ fn a_certificate_of_an_unknown_authority_is_told_as_such() {
 }
 
 #[test]
-fn a_server_without_tls_is_told_as_such() {
+fn a_server_without_tls_is_reported_as_the_cause() {
     let sim = sim(|_| ());
     let detail = assert_cause(&sim, &sim.api_base_url().replace("http:", "https:"), "tls");
     assert!(detail.contains("TLS handshake failed"), "{detail}");
 }
 
 #[test]
-fn a_connection_that_is_closed_instead_of_answered_is_told_as_broken() {
+fn a_connection_closed_without_an_answer_is_reported_as_broken() {
     let zoom = RawZoom::start(|_| vec![Step::Close]);
     let detail = assert_cause(&sim(|_| ()), &zoom.api_base_url(), "broken");
     assert_eq!(detail, "the connection was closed without a response");
@@ -120,7 +120,7 @@ fn a_response_that_is_not_http_is_reported_as_broken() {
 }
 
 #[test]
-fn the_log_tells_each_change_once() {
+fn the_log_contains_each_change_once() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 1, 1));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -130,13 +130,13 @@ fn the_log_tells_each_change_once() {
     let service = Service::start(&sim, &[("zoom.api_base_url", &format!("http://{address}/v2"))]);
     // Each failure is of another meeting, because a failed meeting is not requested again at once.
     assert_eq!(service.get("/qos/93333333333").status, 502);
-    // One connection after another is answered, each in its own way.
+    // The first connection gets a response. The others are closed without one.
     socket.listen(16).unwrap();
     let listener = TcpListener::from(socket);
     let whole = std::thread::spawn(move || {
         for bytes in [answer(&page("anna")), Vec::new(), Vec::new(), Vec::new()] {
             let (mut stream, _) = listener.accept().unwrap();
-            // A response before the request would not belong to it.
+            // A response that is sent before the request would not belong to it.
             assert!(stream.read(&mut [0; 4_096]).unwrap() > 0);
             stream.write_all(&bytes).unwrap();
             if !bytes.is_empty() {
@@ -160,7 +160,7 @@ fn the_log_tells_each_change_once() {
 }
 
 #[test]
-fn one_broken_answer_is_no_news() {
+fn a_single_broken_answer_is_not_logged() {
     let sim = sim(|_| ());
     let zoom = RawZoom::start(|asked| match asked.connection {
         0 => vec![Step::Close],
@@ -174,7 +174,7 @@ fn one_broken_answer_is_no_news() {
 }
 
 #[test]
-fn a_token_endpoint_out_of_reach_is_told_too() {
+fn an_unreachable_token_endpoint_is_reported_too() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("zoom.oauth_url", "http://token.invalid/oauth/token")]);
     assert_eq!(service.get(&format!("/qos/{MEETING}")).status, 502);
@@ -184,7 +184,7 @@ fn a_token_endpoint_out_of_reach_is_told_too() {
 }
 
 #[test]
-fn a_first_address_that_drops_packets_costs_a_quarter_of_a_second() {
+fn the_second_address_is_used_if_the_first_drops_packets() {
     let sim = sim(|_| ());
     let hole = BlackHole::at("127.0.0.1:0");
     let port = hole.address.port();
@@ -194,7 +194,7 @@ fn a_first_address_that_drops_packets_costs_a_quarter_of_a_second() {
     let by = preload::with(&[]);
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let service = Service::start_by(&sim, &[("zoom.api_base_url", &base)], &by);
-    // The service has an access token by then, so only the connection to the API is measured.
+    // Measures a request to a service that has started completely.
     service.wait_until_ready(200);
     let asked = Instant::now();
     assert_eq!(service.get(&format!("/qos/{MEETING}")).status, 200);

@@ -38,7 +38,7 @@ fn last_modified(answer: &Answer) -> SystemTime {
     httpdate::parse_http_date(answer.header("last-modified").expect("Last-Modified")).unwrap()
 }
 
-/// Checks all of a `304` that corresponds to `whole`.
+/// Checks the status and all headers of a `304` that stands for `whole`.
 fn assert_not_modified(answer: &Answer, whole: &Answer) {
     let shown = format!("{:?}", answer.headers);
     assert_eq!(answer.status, 304, "{shown} {}", answer.text());
@@ -63,7 +63,7 @@ fn assert_whole(answer: &Answer, whole: &Answer) {
 }
 
 #[test]
-fn a_caller_who_names_the_tag_gets_a_304_in_whatever_form() {
+fn the_current_tag_gets_a_304_in_every_valid_form() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -88,7 +88,7 @@ fn a_caller_who_names_the_tag_gets_a_304_in_whatever_form() {
 }
 
 #[test]
-fn empty_places_in_the_list_of_tags_are_passed_over() {
+fn empty_elements_in_a_list_of_tags_are_ignored() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -97,7 +97,7 @@ fn empty_places_in_the_list_of_tags_are_passed_over() {
 }
 
 #[test]
-fn another_tag_or_what_is_none_gets_the_whole() {
+fn another_or_an_invalid_tag_gets_the_complete_snapshot() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -137,7 +137,7 @@ fn a_304_has_the_headers_of_its_200_without_a_body() {
 }
 
 #[test]
-fn a_connection_goes_on_after_a_304() {
+fn a_connection_continues_after_a_304() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -158,7 +158,7 @@ fn a_connection_goes_on_after_a_304() {
 }
 
 #[test]
-fn a_date_gets_a_304_when_nothing_is_newer() {
+fn a_date_gets_a_304_if_the_snapshot_is_not_newer() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -184,7 +184,7 @@ fn a_date_gets_a_304_when_nothing_is_newer() {
 }
 
 #[test]
-fn two_dates_are_no_date() {
+fn two_dates_are_ignored() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -195,7 +195,7 @@ fn two_dates_are_no_date() {
 }
 
 #[test]
-fn the_tag_decides_where_a_date_is_given_too() {
+fn a_tag_takes_precedence_over_a_date() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -227,7 +227,7 @@ fn a_request_without_a_validator_never_gets_a_304() {
 }
 
 #[test]
-fn head_is_conditional_as_get_is() {
+fn head_is_conditional_like_get() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -286,7 +286,7 @@ fn an_error_is_never_a_304() {
 }
 
 #[test]
-fn after_a_refresh_the_old_tag_gets_the_new_whole() {
+fn after_a_refresh_the_old_tag_gets_the_new_snapshot() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.live_fresh", "1s"), NO_REVALIDATION]);
     let old = service.get(PATH);
@@ -339,7 +339,7 @@ fn a_304_for_a_stale_snapshot_says_how_stale_it_is() {
 }
 
 #[test]
-fn where_zoom_fails_a_304_says_why() {
+fn while_zoom_fails_a_304_says_why() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
     let whole = service.get(PATH);
@@ -353,7 +353,7 @@ fn where_zoom_fails_a_304_says_why() {
 }
 
 #[test]
-fn live_and_past_have_tags_of_their_own() {
+fn live_and_past_have_different_tags() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let live = service.get(PATH);

@@ -1,4 +1,4 @@
-//! An app at Zoom that may not read webinars, or may not read meetings.
+//! Zoom apps without the scope for webinars, or without the one for meetings.
 
 use test_support::{
     client::Answer,
@@ -31,7 +31,7 @@ fn assert_refused(answer: &Answer) {
 }
 
 #[test]
-fn a_refusal_of_webinars_stops_no_meeting_and_no_readiness() {
+fn a_refusal_of_webinars_affects_neither_meetings_nor_readiness() {
     let scope = "the app lacks the scope dashboard:read:list_webinar_participants_qos:admin";
     let plan = "the account's plan or settings have no Dashboard";
     let table = [
@@ -51,7 +51,7 @@ fn a_refusal_of_webinars_stops_no_meeting_and_no_readiness() {
             assert_eq!(answer.json()["zoom"]["code"].as_i64(), code);
             answer.assert_discreet(&sim);
         }
-        assert_eq!(webinar_calls(&sim), 1, "remembered for all webinars");
+        assert_eq!(webinar_calls(&sim), 1, "the refusal applies to all webinars");
         assert_eq!(service.get(MEETING).status, 200);
         let ready = service.ops_get("/readyz");
         let reason = serde_json::json!({
@@ -78,20 +78,20 @@ fn webinars_are_tried_again_after_thirty_seconds_and_then_served() {
     assert_eq!(service.ops_get("/readyz").json()["reasons"][0]["detail"], MISSING);
     sim.set_webinar_scope(true);
     let refused = sim.qos_calls().last().unwrap().at;
-    // A token of before the change may lack the scope: another one is requested.
+    // A token from before the change may lack the scope, so the service requests another one.
     wait_for(|| (sim.token_calls().len() == 2).then_some(()));
     wait_for(|| (service.get(WEBINAR).status == 200).then_some(()));
     let calls = sim.qos_calls();
     let pause = (calls.last().unwrap().at - refused).as_secs_f64();
     assert!((29.9..32.0).contains(&pause), "{pause}");
-    assert_eq!(calls.len(), 3, "the meeting endpoint is not asked again");
+    assert_eq!(calls.len(), 3, "the meeting endpoint is not called again");
     assert_eq!(service.ops_get("/readyz").json()["status"], "ready");
     assert_eq!(service.ops_get("/status").json()["zoom"]["webinars_refused"], serde_json::Value::Null);
     service.finish(&["Zoom refuses webinars"]);
 }
 
 #[test]
-fn a_stale_webinar_stands_in_while_webinars_are_refused() {
+fn a_stale_webinar_is_served_while_webinars_are_refused() {
     let sim = both();
     let service = Service::start(&sim, &[("cache.live_fresh", "200ms"), NO_REVALIDATION]);
     assert_eq!(service.get(WEBINAR).status, 200);

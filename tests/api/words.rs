@@ -1,5 +1,5 @@
-//! Text of Zoom and its token endpoint on its way to callers, logs and operators: without our secrets, and the token
-//! endpoint's text to operators alone.
+//! Messages of Zoom in answers, in the log and at the operators' endpoints: without the service's secrets. Messages of
+//! the token endpoint are shown to operators only.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use test_support::{
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const PATH: &str = "/qos/91111111111";
-/// With characters that every encoding writes differently.
+/// Contains characters that different encodings write differently.
 const CLIENT_SECRET: &str = "Zebra/+=\"secret";
 const CLIENT_ID: &str = "Zebra-client";
 const FAILURES: [&str; 3] = ["Zoom refuses", "flight failed", "access token"];
@@ -35,7 +35,7 @@ fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
     Service::start(sim, &settings)
 }
 
-/// Asserts that none of these is in the answers, in the operators' endpoints, or in the log.
+/// Asserts that none of these secrets is in the answers, at the operators' endpoints, or in the log.
 fn assert_nowhere(service: Service, answers: &[Answer], secrets: &[String]) {
     let of_operators = ["/status", "/readyz", "/metrics"].map(|path| service.ops_get(path));
     let mut all: Vec<_> = answers
@@ -156,7 +156,7 @@ fn no_eight_characters_of_a_split_or_encoded_secret_are_revealed() {
 }
 
 #[test]
-fn the_proxys_password_comes_out_of_no_words_either() {
+fn the_proxys_password_is_redacted_from_zooms_messages() {
     let sim = zebra();
     let proxy = ConnectProxy::to(sim.addr());
     let url = proxy.url("user:Zebra-p%40ss@");
@@ -211,7 +211,7 @@ fn callers_see_only_the_token_endpoints_status_and_operators_its_message() {
     }
 }
 
-// ---- how much is read ----
+// ---- how much of a body is read ----
 
 /// A response that announces 60 MiB, sends 100 KiB, and then nothing until the service gives up.
 fn endless(status: &str, beginning: &str) -> Vec<Step> {
@@ -253,7 +253,7 @@ fn an_error_is_classified_without_waiting_for_its_whole_body() {
 }
 
 #[test]
-fn a_long_refusal_of_the_token_endpoint_is_judged_by_its_beginning() {
+fn a_long_refusal_of_the_token_endpoint_is_classified_by_its_beginning() {
     let beginning = r#"{"error":"invalid_client","reason":"Quagga.","pad":""#;
     let internal = r#"{"status":false,"errorCode":4702,"errorMessage":"Quagga.","pad":""#;
     for (status, beginning) in [(400, beginning), (400, internal)] {
@@ -269,7 +269,7 @@ fn a_long_refusal_of_the_token_endpoint_is_judged_by_its_beginning() {
 }
 
 #[test]
-fn a_long_page_of_the_token_endpoint_is_judged_by_its_status() {
+fn a_long_page_of_the_token_endpoint_is_classified_by_its_status() {
     let sim = zebra();
     let body = format!("<html>{}", "x".repeat(100 << 10));
     sim.inject(Fault::new(FaultKind::Status { status: 401, body }).on_token_endpoint().forever());

@@ -12,7 +12,7 @@ use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 const MEETING: &str = "98765432101";
 const LIST: &str = "/v2/metrics/meetings/98765432101/participants/qos";
 
-/// Zoom's error, after checking its form.
+/// Checks the form of an error in Zoom's format, and returns its status, code and message.
 fn error(answer: &Answer) -> (u16, i64, String) {
     assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -21,7 +21,7 @@ fn error(answer: &Answer) -> (u16, i64, String) {
     (answer.status, json["code"].as_i64().unwrap_or_else(|| panic!("{json}")), message.to_owned())
 }
 
-/// The texts of all participants, in order, as the simulator generated them.
+/// All participants, in order, as the simulator sends them.
 fn sent_by_zoom(meeting: &Meeting) -> Vec<Value> {
     let pages = meeting.pages();
     pages.iter().flat_map(|page| serde_json::from_str::<Vec<Value>>(page).unwrap()).collect()
@@ -31,7 +31,7 @@ fn token(answer: &Answer) -> String {
     answer.json()["next_page_token"].as_str().unwrap().to_owned()
 }
 
-/// All pages, by a client that sends the token alone.
+/// Requests all pages, as a client that sends only the token.
 fn walk(service: &Service, first: &str) -> Vec<Answer> {
     let mut pages = vec![service.get(first)];
     while !token(pages.last().unwrap()).is_empty() {
@@ -114,7 +114,7 @@ fn a_token_remembers_its_size_and_type_and_belongs_to_its_meeting() {
     assert_eq!(
         other_size.participants()[..],
         alone.participants()[..3],
-        "it counts on from the token's place"
+        "the page begins at the token's place"
     );
     for path in [
         format!("{LIST}?type=live&next_page_token={token}"),
@@ -180,7 +180,7 @@ fn one_participant_is_found_by_each_id_and_the_newest_row_counts() {
             &path(id),
             &[("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")],
         );
-        assert_eq!(conditional.status, 404, "also if the meeting has not changed");
+        assert_eq!(conditional.status, 404, "even if the meeting has not changed");
     }
     assert_eq!(sim.qos_calls().len(), 1);
     service.finish(&[]);

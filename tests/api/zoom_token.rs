@@ -50,7 +50,7 @@ fn a_caller_gets_its_key_as_an_access_token() {
 }
 
 #[test]
-fn wrong_credentials_and_grants_are_refused_in_zooms_words() {
+fn wrong_credentials_and_grants_get_zooms_errors() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     let invalid_client = json!({ "reason": "Invalid client_id or client_secret", "error": "invalid_client" });
@@ -90,7 +90,7 @@ fn wrong_credentials_and_grants_are_refused_in_zooms_words() {
 }
 
 #[test]
-fn without_callers_any_credentials_get_a_token_that_means_nobody() {
+fn without_callers_any_credentials_get_a_token() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("98765432101", 1, 1));
     let service = Service::start(&sim, &[]);

@@ -50,7 +50,11 @@ async fn the_documented_rights_suffice_and_a_wrong_password_allows_nothing() {
     everything_works(&shared).await;
     shared.leave().await;
     assert!(shared.reserve_slot().await.is_err(), "a departed replica gets no permits");
-    assert_eq!(server.command::<u64>(&["HLEN", "{zqp:test}:members"]), 0, "a departed replica is removed at once");
+    assert_eq!(
+        server.command::<u64>(&["HLEN", "{zqp:test}:members"]),
+        0,
+        "a departed replica is removed at once"
+    );
     let denied: Vec<redis::Value> = server.command(&["ACL", "LOG"]);
     assert!(denied.is_empty(), "{denied:?}");
 

@@ -53,7 +53,11 @@ async fn a_snapshot_reaches_another_replica_byte_for_byte() {
         let found = two.look_up(&of).await.unwrap();
         let bytes = found.record.unwrap();
         let is_encrypted = two.cipher().is_some();
-        assert_eq!(bytes.windows(3).any(|window| window == b"Ada"), !is_encrypted, "names are readable only in plain records");
+        assert_eq!(
+            bytes.windows(3).any(|window| window == b"Ada"),
+            !is_encrypted,
+            "names are readable only in plain records"
+        );
         let read = record_codec::decode(two.cipher().as_deref(), &of, &bytes).unwrap();
         let landed = two.clock().unwrap().when(read.fetched_at).unwrap();
         let bounds = Bounds { fetched_before: SystemTime::now() + MINUTE, fresh_at_most: MINUTE };
@@ -113,7 +117,11 @@ async fn one_replica_fetches_and_the_others_receive_its_outcome() {
     let theirs = claimed(&two, &of).await;
     assert!(theirs.fence > mine.fence);
     two.put(&theirs, &bytes(&two, &of, b"theirs"), MINUTE).await.unwrap();
-    assert_eq!(one.claim(&of, 0).await, Ok(ClaimResult::Recorded(theirs.fence)), "the record is already there");
+    assert_eq!(
+        one.claim(&of, 0).await,
+        Ok(ClaimResult::Recorded(theirs.fence)),
+        "the record is already there"
+    );
     assert!(
         matches!(one.claim(&of, theirs.fence).await, Ok(ClaimResult::Granted(_))),
         "a replica that needs a newer record may fetch"
@@ -171,7 +179,10 @@ async fn a_purge_reaches_all_replicas_and_voids_fetches_in_flight() {
         let _: u64 = server.command(&["DEL", "{zqp:test}:r:00000000006:live"]);
     }
     while let Ok(event) = own.try_recv() {
-        assert!(matches!(event, Event::Recorded { .. }), "a replica receives no event of its own purge: {event:?}");
+        assert!(
+            matches!(event, Event::Recorded { .. }),
+            "a replica receives no event of its own purge: {event:?}"
+        );
     }
 }
 

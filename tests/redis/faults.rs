@@ -95,7 +95,11 @@ async fn a_restarted_server_is_found_again_although_it_lost_its_data() {
     }
     server.stop();
     is_away_and_comes_back(&shared, async || server.start_again()).await;
-    assert_eq!(shared.day(Instant::now()).used, 6, "five before and one after, because the replica remembers the count");
+    assert_eq!(
+        shared.day(Instant::now()).used,
+        6,
+        "five before and one after, because the replica remembers the count"
+    );
 }
 
 #[actix_rt::test]
@@ -299,7 +303,8 @@ async fn flushing_the_outbox_does_not_hide_missed_purges() {
     one.purge(&[record_key(2)]).await;
     wire.cut(false);
     let purged = async |heard: &mut mpsc::UnboundedReceiver<Event>| loop {
-        let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("the replica receives the purge");
+        let event =
+            tokio::time::timeout(PATIENCE, heard.recv()).await.expect("the replica receives the purge");
         if let Event::Purged { key: of, .. } = event.unwrap() {
             break of.unwrap();
         }
@@ -310,7 +315,8 @@ async fn flushing_the_outbox_does_not_hide_missed_purges() {
     assert_eq!(purged(&mut heard_by_one).await, record_key(2).as_str());
 }
 
-/// Otherwise the owner's heartbeats would keep the claim alive, although its record will never be published.
+/// The owner cannot release its first claim, and does not know that it holds the second one. Its heartbeats would keep
+/// both alive, although no record will follow.
 #[actix_rt::test]
 async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let server = Server::start();
@@ -358,7 +364,10 @@ async fn a_claim_executed_after_its_deadline_is_void() {
     assert!(one.claim(&record_key(3), 0).await.is_err());
     server.signal("-CONT");
     settled(|| async { two.look_up(&record_key(4)).await.ok() }).await;
-    assert!(matches!(two.claim(&record_key(3), 0).await, Ok(ClaimResult::Granted(_))), "the late claim has no effect");
+    assert!(
+        matches!(two.claim(&record_key(3), 0).await, Ok(ClaimResult::Granted(_))),
+        "the late claim has no effect"
+    );
 }
 
 #[test]

@@ -19,7 +19,8 @@ fn library() -> &'static str {
         let new = format!("{library}.{}", std::process::id());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/preload.c");
         let flags = ["-Wall", "-Werror", "-shared", "-fPIC", "-o", &new, source, "-ldl"];
-        let compiled = Command::new("cc").args(flags).status().expect("cc, which Rust needs for linking, is installed");
+        let compiled =
+            Command::new("cc").args(flags).status().expect("cc, which Rust needs for linking, is installed");
         assert!(compiled.success());
         // A running service may have loaded the existing file, so it is replaced rather than overwritten.
         std::fs::rename(new, &library).unwrap();

@@ -30,7 +30,7 @@ pub enum Step {
     HalfClose,
     /// Sends these bytes repeatedly, with this pause after each time, until the service disconnects.
     Repeat(Vec<u8>, Duration),
-    /// Sends nothing more, and counts if the service uses the connection again. See [`RawZoom::asked_in_doubt`].
+    /// Sends nothing more, and counts the connection if the service uses it again. See [`RawZoom::asked_in_doubt`].
     Doubt,
 }
 

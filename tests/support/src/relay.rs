@@ -56,7 +56,8 @@ impl Relay {
         self.deaf.store(deaf, Ordering::SeqCst);
     }
 
-    /// From now on, delays every byte by this time in each direction, so an operation takes twice this time longer.
+    /// From now on, delays every byte by this time in each direction, so a round trip takes longer by twice this
+    /// time.
     pub fn late(&self, by: Duration) {
         self.late_ms.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }

@@ -146,17 +146,17 @@ impl Service {
         Ok(Self { child, output, readers, addr, ops, finished: false })
     }
 
-    /// `GET` on the callers' listener.
+    /// Sends a `GET` to the callers' listener.
     pub fn get(&self, path: &str) -> Answer {
         safe_to_show(request(self.addr, "GET", path, &[]))
     }
 
-    /// `GET` on the callers' listener, with these headers.
+    /// Sends a `GET` with these headers to the callers' listener.
     pub fn get_with_headers(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         request(self.addr, "GET", path, headers)
     }
 
-    /// `GET` on the ops listener.
+    /// Sends a `GET` to the ops listener.
     pub fn ops_get(&self, path: &str) -> Answer {
         safe_to_show(request(self.ops, "GET", path, &[]))
     }
@@ -213,7 +213,7 @@ impl Service {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// Measures over 1.5 s what fraction of a processor the service uses, which has nothing to do meanwhile.
+    /// Measures over 1.5 s what fraction of a processor the idle service uses.
     pub fn load_at_rest(&self) -> f64 {
         const SPAN: Duration = Duration::from_millis(1_500);
         let (before, began) = (self.cpu_ticks(), Instant::now());
