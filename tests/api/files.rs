@@ -16,13 +16,14 @@ use zoom_sim::Sim;
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
 
 /// Keys that name files which `check-config` reads.
-const FILE_KEYS: [&str; 9] = [
+const FILE_KEYS: [&str; 10] = [
     "zoom.account_id_file",
     "zoom.client_id_file",
     "zoom.client_secret_file",
     "zoom.proxy_file",
     "zoom.ca_file",
     "callers.file",
+    "ops.key_sha256_file",
     "redis.url_file",
     "redis.ca_file",
     "redis.encryption_key_file",
