@@ -9,7 +9,7 @@
 use serde::de::IgnoredAny;
 
 use self::participants::Participants;
-use crate::json::{Cursor, Desynced};
+use crate::json::{Container, Cursor, Desynced};
 
 pub(crate) use self::field::Key;
 pub use self::field::{Field, Unparsed};
@@ -61,13 +61,9 @@ impl CheckedPage {
         let mut token_seen = false;
 
         let mut input = Cursor::new(source);
-        if !input.take_if(b'{') {
-            return Err(NotAPage::NoParticipants);
-        }
-        let mut more = !input.take_if(b'}');
-        while more {
-            let key = input.key()?;
-            match key.name()?.as_ref() {
+        let mut members = Container::open(&mut input, b'{').ok_or(NotAPage::NoParticipants)?;
+        while members.next(&mut input)? {
+            match input.key()?.name()?.as_ref() {
                 b"participants" => {
                     if participants.is_some() {
                         return Err(NotAPage::Ambiguous { key: "participants" });
@@ -91,7 +87,6 @@ impl CheckedPage {
                 b"meeting_number" | b"webinar_number" => page.meeting_number = meeting_number(&mut input)?,
                 _ => input.skip_value()?,
             }
-            more = input.take_if(b',');
         }
         let participants = participants.ok_or(NotAPage::NoParticipants)?;
         Ok(Self { envelope: page, participants, has_participants })

@@ -72,20 +72,20 @@ impl<'t> Decimal<'t> {
     /// way.
     fn append_shifted(&self, places: isize, out: &mut Vec<u8>) {
         // With three zeros on either side, the point always stays within the digits.
-        let digits = [b"000", self.whole, self.fraction, b"000"].concat();
+        let digits =
+            String::from_utf8([b"000", self.whole, self.fraction, b"000"].concat()).unwrap_or_default();
         let point = (3 + self.whole.len()).saturating_add_signed(places);
-        let (whole, fraction) = digits.split_at_checked(point).unwrap_or((&digits, &[]));
-        let whole = without_leading_zeros(whole);
-        let fraction = without_trailing_zeros(fraction);
+        let (whole, fraction) = digits.split_at_checked(point).unwrap_or((&digits, ""));
+        let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
 
         // Zero has no sign: "-0.0 s" is 0.
         if self.negative && !(whole.is_empty() && fraction.is_empty()) {
             out.push(b'-');
         }
-        out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
+        out.extend_from_slice(if whole.is_empty() { b"0" } else { whole.as_bytes() });
         if !fraction.is_empty() {
             out.push(b'.');
-            out.extend_from_slice(fraction);
+            out.extend_from_slice(fraction.as_bytes());
         }
     }
 }
@@ -108,18 +108,4 @@ fn without_spaces(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
-}
-
-fn without_leading_zeros(mut digits: &[u8]) -> &[u8] {
-    while let [b'0', rest @ ..] = digits {
-        digits = rest;
-    }
-    digits
-}
-
-fn without_trailing_zeros(mut digits: &[u8]) -> &[u8] {
-    while let [rest @ .., b'0'] = digits {
-        digits = rest;
-    }
-    digits
 }

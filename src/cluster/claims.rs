@@ -177,9 +177,7 @@ impl Cluster {
         let rejections = &self.0.rejections;
         let number = rejections.number(&number, &refused).map_err(odd_reply)?;
         rejections.count(RedisValue::Record, u64::from(result == "too_large"));
-        let clock = self.clock().ok_or(OpError::Broken)?;
-        let number = rejections.checked(RedisValue::Reply, clock.fence(number, Instant::now()));
-        let number = number.map_err(odd_reply)?;
+        let number = self.checked_fence(number)?;
         let record = match record {
             Value::BulkString(record) => Some(record),
             _ => None,

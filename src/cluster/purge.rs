@@ -96,9 +96,10 @@ impl Cluster {
         Ok((number.map_err(|_| OpError::Refused("the reply of another script".to_owned()))?, missed))
     }
 
-    fn checked_fence(&self, fence: u64) -> Result<u64, OpError> {
+    /// Returns the number of a claim, a record or a purge, unless it is out of bounds.
+    pub(super) fn checked_fence(&self, fence: u64) -> Result<u64, OpError> {
         let clock = self.clock().ok_or(OpError::Broken)?;
         let fence = self.0.rejections.checked(RedisValue::Reply, clock.fence(fence, Instant::now()));
-        fence.map_err(|_| OpError::Refused("the number of a purge is out of bounds".to_owned()))
+        fence.map_err(|_| OpError::Refused("a fencing number is out of bounds".to_owned()))
     }
 }
