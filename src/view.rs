@@ -7,6 +7,7 @@ use crate::json::Desynced;
 
 pub(crate) mod heatmap;
 pub(crate) mod identity;
+pub(crate) mod known_fields;
 pub mod redact;
 pub mod rows;
 pub mod select;

@@ -63,6 +63,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
             "scheduler",
             "clean::Field",
             "view::snapshot_view",
+            "view::known_fields",
             "view::redact",
             "view::rows",
             "view::select::Selection",

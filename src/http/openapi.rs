@@ -6,6 +6,7 @@
 mod components;
 mod page_responses;
 mod pages;
+mod parts;
 mod responses;
 mod schemas;
 mod summary;
@@ -15,8 +16,9 @@ mod zoom_api;
 use std::sync::LazyLock;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use self::parts::{OF_SNAPSHOTS, ReadPath};
 use super::{constant::ConstantBody, media_type::MediaType};
 
 /// The document changes only with the version. Its lifetime is short, so that clients get a new version soon.
@@ -75,67 +77,34 @@ fn merged(mut members: Value, more: Value) -> Value {
     members
 }
 
-fn paths() -> Value {
-    let (qos, document) = (responses::of_qos(), responses::of_document());
-    let mut paths = json!({
-        "/qos/{meetingId}": {
-            "parameters": [
-                { "$ref": "#/components/parameters/meetingId" },
-                { "$ref": "#/components/parameters/type" },
-                { "$ref": "#/components/parameters/kind" },
-                { "$ref": "#/components/parameters/pageSize" },
-                { "$ref": "#/components/parameters/nextPageToken" },
-                { "$ref": "#/components/parameters/participant" },
-                { "$ref": "#/components/parameters/groups" },
-                { "$ref": "#/components/parameters/since" },
-                { "$ref": "#/components/parameters/until" },
-                { "$ref": "#/components/parameters/format" },
-                { "$ref": "#/components/parameters/rows" },
-                { "$ref": "#/components/parameters/ifNoneMatch" },
-                { "$ref": "#/components/parameters/ifModifiedSince" },
-                { "$ref": "#/components/parameters/cacheControl" },
-                { "$ref": "#/components/parameters/acceptEncoding" },
-                { "$ref": "#/components/parameters/requestId" },
-            ],
-            "get": {
-                "operationId": "getMeetingQos",
-                "summary": "A meeting's QoS",
-                "description": "From the cache, or from Zoom if necessary. Other query parameters are ignored.",
-                "security": [{}, { "bearer": [] }, { "basic": [] }, { "apiKey": [] }],
-                "responses": qos,
-            },
-            "head": {
-                "operationId": "headMeetingQos",
-                "summary": "The headers of a meeting's QoS",
-                "description": "As GET, without the body. It may fetch the meeting from Zoom, too.",
-                "security": [{}, { "bearer": [] }, { "basic": [] }, { "apiKey": [] }],
-                "responses": responses::without_bodies(&qos),
-            },
-        },
-        "/openapi.json": {
-            "parameters": [
-                { "$ref": "#/components/parameters/ifNoneMatch" },
-                { "$ref": "#/components/parameters/acceptEncoding" },
-                { "$ref": "#/components/parameters/requestId" },
-            ],
-            "get": {
-                "operationId": "getDescription",
-                "summary": "This document",
-                "responses": document,
-            },
-            "head": {
-                "operationId": "headDescription",
-                "summary": "The headers of this document",
-                "responses": responses::without_bodies(&document),
-            },
-        },
-    });
-    if let Some(paths) = paths.as_object_mut() {
-        paths.extend(summary::paths());
-        paths.extend(pages::paths());
-        paths.extend(zoom_api::paths());
-    }
-    paths
+fn paths() -> Map<String, Value> {
+    let meeting = ["meetingId", "type", "kind", "pageSize", "nextPageToken"].into_iter();
+    let selection = ["participant", "groups", "since", "until", "format", "rows"];
+    let qos = ReadPath {
+        operation: "MeetingQos",
+        parameters: meeting.chain(selection).chain(OF_SNAPSHOTS).collect(),
+        get: [
+            "A meeting's QoS",
+            "From the cache, or from Zoom if necessary. Other query parameters are ignored.",
+        ],
+        head: [
+            "The headers of a meeting's QoS",
+            "As GET, without the body. It may fetch the meeting from Zoom, too.",
+        ],
+        needs_key: true,
+        responses: responses::of_qos(),
+    };
+    let document = ReadPath {
+        operation: "Description",
+        parameters: vec!["ifNoneMatch", "acceptEncoding", "requestId"],
+        get: ["This document", ""],
+        head: ["The headers of this document", ""],
+        needs_key: false,
+        responses: responses::of_document(),
+    };
+    let own = [("/qos/{meetingId}", qos), ("/openapi.json", document)];
+    let own = own.into_iter().map(|(path, read)| (path.to_owned(), read.describe()));
+    own.chain(summary::paths()).chain(pages::paths()).chain(zoom_api::paths()).collect()
 }
 
 #[cfg(test)]

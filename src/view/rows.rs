@@ -18,7 +18,7 @@ use self::{
 use std::io::{self, Write};
 
 pub use self::{
-    columns::{PARTICIPANT_FIELDS, known_columns},
+    columns::known_columns,
     shape::{RowFormat, RowShape},
 };
 use super::NotAParticipant;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    parts::query_parameter as query,
     responses::covered_by_stale,
     schemas::{meeting_types, request_id},
 };
@@ -18,7 +19,6 @@ use crate::{
 };
 
 pub(super) fn parameters() -> Value {
-    let query = |name: &str, schema: Value, description: &str| json!({ "name": name, "in": "query", "schema": schema, "description": description });
     let header = |name: &str, schema: Value, example: &str, description: &str| json!({ "name": name, "in": "header", "schema": schema, "example": example, "description": description });
     let text = || json!({ "type": "string" });
     json!({

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::responses::{add_header, headers, headers_of, of_snapshot, problems};
+use super::responses::{add_header, headers, headers_of, of_snapshot, problems, with_content};
 use crate::http::problem::Problem;
 
 /// Returns the responses of a meeting's page: problems are pages, too.
@@ -16,7 +16,7 @@ pub(super) fn of_page() -> Value {
                 | Problem::NotFound
         )
     });
-    of_snapshot(as_pages(problems), "The page of the meeting.", &["ContentSecurityPolicy"], &html())
+    of_snapshot(as_pages(problems), ("The page of the meeting.", html()), &["ContentSecurityPolicy"])
 }
 
 /// Returns the responses of the redirect to a meeting's page.
@@ -48,16 +48,9 @@ pub(super) fn of_front_page() -> Value {
 
 /// Returns the responses of a page that is the same for everybody.
 pub(super) fn of_constant_page() -> Value {
-    let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
+    let problems = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
     let shared = ["CacheControl", "ContentSecurityPolicy", "ETag", "Vary"];
-    let ok = headers(&[&shared[..], &["ContentEncoding"]].concat());
-    let shared = headers(&shared);
-    responses
-        .insert("200".to_owned(), json!({ "description": "The page.", "headers": ok, "content": html() }));
-    let not_modified =
-        json!({ "description": "The caller's copy is current, by If-None-Match.", "headers": shared });
-    responses.insert("304".to_owned(), not_modified);
-    Value::Object(responses)
+    with_content(problems, ("The page.", html()), &shared, &[])
 }
 
 fn html() -> Value {

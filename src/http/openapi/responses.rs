@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::views;
-
+use super::{
+    parts::{json_of, reference, schema},
+    views,
+};
 use crate::{
     cache::policy::is_covered_by_stale,
     failure::Reason,
@@ -18,79 +20,56 @@ use crate::{
 /// The headers of the rate limits, by the names of their components.
 const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
 
+/// The headers of every response with a snapshot, except for the rate limits.
+pub(super) const SNAPSHOT_HEADERS: [&str; 6] =
+    ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
+
 /// Returns the responses of `/qos/{meetingId}`, with every problem.
 pub(super) fn of_qos() -> Value {
     let description = "The meeting, a slice of it, or a selection; as JSON or as rows.";
-    of_snapshot(problems(|_| true), description, &["ContentDisposition"], &views::content())
+    of_snapshot(problems(|_| true), (description, views::content()), &["ContentDisposition"])
 }
 
 /// Returns the responses of `/qos/{meetingId}/summary`.
 pub(super) fn of_summary() -> Value {
     let problems = problems(|problem| !matches!(problem, Problem::InvalidPageToken));
-    let content = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Summary" } } });
-    of_snapshot(problems, "The summary of the meeting, or of a selection.", &[], &content)
+    of_snapshot(problems, ("The summary of the meeting, or of a selection.", json_of("Summary")), &[])
 }
 
 pub(super) fn of_snapshot(
-    mut responses: Map<String, Value>,
-    description: &str,
+    problems: Map<String, Value>,
+    found: (&str, Value),
     more_headers: &[&'static str],
-    content: &Value,
 ) -> Value {
-    let not_modified = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
-    let not_modified = [&not_modified[..], &LIMITS].concat();
-    let ok = [&not_modified[..], &["ContentEncoding"], more_headers].concat();
-    responses.insert(
-        "200".to_owned(),
-        json!({ "description": description, "headers": headers(&ok), "content": content }),
-    );
-    responses.insert(
-        "304".to_owned(),
-        json!({
-            "description": "The caller's copy is current, by If-None-Match or If-Modified-Since.",
-            "headers": headers(&not_modified),
-        }),
-    );
-    Value::Object(responses)
+    with_content(problems, found, &[&SNAPSHOT_HEADERS[..], &LIMITS].concat(), more_headers)
 }
 
 /// Returns the responses of `/openapi.json`.
 pub(super) fn of_document() -> Value {
-    let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
-    let validators = ["StaticCacheControl", "ETag", "Vary"];
-    let ok = headers(&[&validators[..], &["ContentEncoding"]].concat());
-    let validators = headers(&validators);
-    responses.insert(
-        "200".to_owned(),
-        json!({
-            "description": "This document.",
-            "headers": ok,
-            "content": { "application/json": { "schema": {
-                "type": "object",
-                "required": ["openapi", "info", "paths", "components"],
-                "properties": { "openapi": { "type": "string", "pattern": "^3\\.1\\." } },
-            } } },
-        }),
-    );
-    responses.insert(
-        "304".to_owned(),
-        json!({
-            "description": "The caller's copy is current, by If-None-Match.",
-            "headers": validators,
-        }),
-    );
-    Value::Object(responses)
+    let problems = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
+    let content = json!({ "application/json": { "schema": {
+        "type": "object",
+        "required": ["openapi", "info", "paths", "components"],
+        "properties": { "openapi": { "type": "string", "pattern": "^3\\.1\\." } },
+    } } });
+    with_content(problems, ("This document.", content), &["StaticCacheControl", "ETag", "Vary"], &[])
 }
 
-/// Returns the same responses without their bodies, as a `HEAD` gets them.
-pub(super) fn without_bodies(responses: &Value) -> Value {
-    let mut responses = responses.clone();
-    for response in responses.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Some(response) = response.as_object_mut() {
-            response.remove("content");
-        }
-    }
-    responses
+/// Adds the `200` with this description and content, and the `304`, to the responses with problems. Both have the shared headers,
+/// and only the `200` has the others.
+pub(super) fn with_content(
+    mut responses: Map<String, Value>,
+    (description, content): (&str, Value),
+    shared_headers: &[&'static str],
+    more_headers: &[&'static str],
+) -> Value {
+    let ok = headers(&[shared_headers, &["ContentEncoding"], more_headers].concat());
+    let ok = json!({ "description": description, "headers": ok, "content": content });
+    let by = if shared_headers.contains(&"LastModified") { " or If-Modified-Since" } else { "" };
+    let description = format!("The caller's copy is current, by If-None-Match{by}.");
+    let not_modified = json!({ "description": description, "headers": headers(shared_headers) });
+    responses.extend([("200".to_owned(), ok), ("304".to_owned(), not_modified)]);
+    Value::Object(responses)
 }
 
 /// Returns the codes that `detail` can have in the `Cache-Status` of a stale response.
@@ -138,7 +117,7 @@ fn problem_response(status: u16, rows: &[Row]) -> Value {
         "content": { MEDIA_TYPE: {
             "schema": {
                 // Generators ignore what stands beside a `$ref`.
-                "allOf": [{ "$ref": "#/components/schemas/Problem" }],
+                "allOf": [schema("Problem")],
                 "properties": {
                     "type": { "enum": types },
                     "status": { "const": status },
@@ -159,7 +138,8 @@ fn summary(row: &Row) -> String {
 /// Returns references to the headers with these component names, and to those that every response has.
 pub(super) fn headers(components: &[&str]) -> Map<String, Value> {
     let everywhere = ["ContentTypeOptions", "Date", "RequestId"];
-    components.iter().chain(&everywhere).map(|name| (field(name).to_owned(), reference(name))).collect()
+    let names = components.iter().chain(&everywhere);
+    names.map(|name| (field(name).to_owned(), reference("headers", name))).collect()
 }
 
 pub(super) fn headers_of(response: &mut Value) -> Option<&mut Map<String, Value>> {
@@ -167,11 +147,7 @@ pub(super) fn headers_of(response: &mut Value) -> Option<&mut Map<String, Value>
 }
 
 pub(super) fn add_header(headers: &mut Map<String, Value>, component: &str) {
-    headers.insert(field(component).to_owned(), reference(component));
-}
-
-fn reference(component: &str) -> Value {
-    json!({ "$ref": format!("#/components/headers/{component}") })
+    headers.insert(field(component).to_owned(), reference("headers", component));
 }
 
 /// Returns the name of a component's header on the wire.

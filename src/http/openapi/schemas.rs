@@ -8,7 +8,7 @@ mod sample;
 
 use serde_json::{Value, json};
 
-use super::zoom_api;
+use super::{parts::schema, zoom_api};
 
 use crate::{
     http::{context::LONGEST_REQUEST_ID, paging::SLICE_SIZES},
@@ -48,7 +48,7 @@ fn snapshot() -> Value {
                 "type": "integer", "minimum": 0, "description": "Only in a selection: its participants.",
             },
             "participants": {
-                "type": "array", "items": { "$ref": "#/components/schemas/Participant" },
+                "type": "array", "items": schema("Participant"),
                 "description": "In Zoom's order.",
             },
             "page_size": {
@@ -75,7 +75,7 @@ fn problem() -> Value {
             "detail": { "type": "string", "minLength": 1, "description": "One sentence that says what the caller can do." },
             "code": { "type": "string", "pattern": "^[a-z_]+$" },
             "request_id": request_id(),
-            "zoom": { "$ref": "#/components/schemas/ZoomError" },
+            "zoom": schema("ZoomError"),
         },
     })
 }

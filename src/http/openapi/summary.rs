@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    responses::{of_summary, without_bodies},
+    parts::{OF_SNAPSHOTS, ReadPath, query_parameter, schema},
+    responses::of_summary,
     schemas::meeting_types,
 };
 use crate::{
@@ -14,33 +15,24 @@ use crate::{
 
 /// Returns the path with its description.
 pub(super) fn paths() -> Map<String, Value> {
-    let shared_before = ["meetingId", "type", "kind", "participant", "groups", "since", "until"];
-    let shared_after = ["ifNoneMatch", "ifModifiedSince", "cacheControl", "acceptEncoding", "requestId"];
-    let names = shared_before.into_iter().chain(SummaryLimit::ALL.map(limit_component)).chain(shared_after);
-    let parameters: Vec<_> =
-        names.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })).collect();
-    let responses = of_summary();
-    let security = json!([{}, { "bearer": [] }, { "basic": [] }, { "apiKey": [] }]);
-    let path = json!({
-        "parameters": parameters,
-        "get": {
-            "operationId": "getMeetingSummary",
-            "summary": "Whose connection was bad, when and why",
-            "description":
-                "From the same snapshots as /qos/{meetingId}. The parameters `format`, `rows`, `page_size` and \
-                 `next_page_token` are rejected; others are ignored.",
-            "security": security,
-            "responses": responses,
-        },
-        "head": {
-            "operationId": "headMeetingSummary",
-            "summary": "The headers of a summary",
-            "description": "As GET, without the body. It may fetch the meeting from Zoom, too.",
-            "security": security,
-            "responses": without_bodies(&responses),
-        },
-    });
-    [("/qos/{meetingId}/summary".to_owned(), path)].into_iter().collect()
+    let names = ["meetingId", "type", "kind", "participant", "groups", "since", "until"].into_iter();
+    let names = names.chain(SummaryLimit::ALL.map(limit_component)).chain(OF_SNAPSHOTS);
+    let path = ReadPath {
+        operation: "MeetingSummary",
+        parameters: names.collect(),
+        get: [
+            "Whose connection was bad, when and why",
+            "From the same snapshots as /qos/{meetingId}. The parameters `format`, `rows`, `page_size` and \
+             `next_page_token` are rejected; others are ignored.",
+        ],
+        head: [
+            "The headers of a summary",
+            "As GET, without the body. It may fetch the meeting from Zoom, too.",
+        ],
+        needs_key: true,
+        responses: of_summary(),
+    };
+    [("/qos/{meetingId}/summary".to_owned(), path.describe())].into_iter().collect()
 }
 
 /// Returns the name of the component that describes a limit's parameter.
@@ -60,9 +52,7 @@ pub(super) fn parameters() -> Value {
         let description = format!(
             "Replaces the configured `summary.{name}`: a minute above it counts as over. Digits with or without decimals."
         );
-        let parameter =
-            json!({ "name": name, "in": "query", "schema": limit_schema(limit), "description": description });
-        (limit_component(limit).to_owned(), parameter)
+        (limit_component(limit).to_owned(), query_parameter(name, limit_schema(limit), &description))
     };
     Value::Object(SummaryLimit::ALL.into_iter().map(described).collect())
 }
@@ -86,12 +76,8 @@ fn count(description: &str) -> Value {
     json!({ "type": "integer", "minimum": 0, "description": description })
 }
 
-fn reference(schema: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{schema}") })
-}
-
-fn list(schema: &str) -> Value {
-    json!({ "type": "array", "items": reference(schema) })
+fn list(of: &str) -> Value {
+    json!({ "type": "array", "items": schema(of) })
 }
 
 fn quality() -> Value {
@@ -162,12 +148,12 @@ fn participant() -> Value {
             "groups",
             json!({
                 "type": "object",
-                "properties": GROUPS.map(|name| (name.to_owned(), reference("GroupSummary"))).into_iter().collect::<Map<_, _>>(),
-                "additionalProperties": reference("GroupSummary"),
+                "properties": GROUPS.map(|name| (name.to_owned(), schema("GroupSummary"))).into_iter().collect::<Map<_, _>>(),
+                "additionalProperties": schema("GroupSummary"),
             }),
         ),
     ];
-    properties.extend(own.map(|(name, schema)| (name.to_owned(), schema)));
+    properties.extend(own.map(|(name, own)| (name.to_owned(), own)));
     json!({
         "type": "object",
         "required": properties.keys().collect::<Vec<_>>(),
@@ -196,7 +182,7 @@ fn reason() -> Value {
 
 fn group() -> Value {
     let mut properties: Map<_, _> =
-        MEASUREMENTS.into_iter().map(|name| (name.to_owned(), reference("Statistics"))).collect();
+        MEASUREMENTS.into_iter().map(|name| (name.to_owned(), schema("Statistics"))).collect();
     let score = json!({ "type": "number", "minimum": 1, "maximum": 4.5 });
     let estimate = json!({
         "type": "object",
@@ -217,13 +203,13 @@ fn group() -> Value {
         ),
         ("mos_estimate", estimate),
     ];
-    properties.extend(own.map(|(name, schema)| (name.to_owned(), schema)));
+    properties.extend(own.map(|(name, own)| (name.to_owned(), own)));
     json!({
         "type": "object",
         "description": "The group's measurements, each over the samples that have a number.",
         "required": ["samples", "minutes_over"],
         "properties": properties,
-        "additionalProperties": reference("Statistics"),
+        "additionalProperties": schema("Statistics"),
     })
 }
 

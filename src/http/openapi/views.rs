@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::parts::{query_parameter as query, schema};
 use crate::{
     http::media_type::MediaType,
     view::rows::{RowFormat, RowShape, known_columns},
@@ -9,7 +10,6 @@ use crate::{
 
 /// The parameters, by the names of their components.
 pub(super) fn parameters() -> Value {
-    let query = |name: &str, schema: Value, description: &str| json!({ "name": name, "in": "query", "schema": schema, "description": description });
     let time = || json!({ "type": "string", "format": "date-time", "examples": ["2026-11-23T10:15:00Z"] });
     json!({
         "participant": query(
@@ -56,7 +56,7 @@ pub(super) fn content() -> Value {
     let columns = |shape| known_columns(shape).collect::<Vec<_>>().join(", ");
     let (samples, groups) = (columns(RowShape::Sample), columns(RowShape::Group));
     let form = |media: MediaType| match media {
-        MediaType::Json => json!({ "schema": { "$ref": "#/components/schemas/Snapshot" } }),
+        MediaType::Json => json!({ "schema": schema("Snapshot") }),
         MediaType::Rows(RowFormat::Ndjson) => json!({ "schema": { "type": "string", "description":
             "A JSON object on each line: the keys are those of the columns that the row has, in the order of text/csv." } }),
         MediaType::Rows(RowFormat::Csv) => json!({ "schema": { "type": "string", "description": format!(

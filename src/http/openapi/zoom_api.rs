@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::responses::{headers, without_bodies};
+use super::{
+    parts::{OF_SNAPSHOTS, ReadPath, json_of, reference, schema},
+    responses::{SNAPSHOT_HEADERS, headers, with_content},
+};
 use crate::http::{
     paging::SLICE_SIZES,
     problem::Problem,
@@ -16,75 +19,33 @@ pub(super) fn paths() -> Map<String, Value> {
     let mut paths = Map::new();
     for (kind, id) in [("Meeting", "meetingId"), ("Webinar", "webinarId")] {
         let folder = format!("/v2/metrics/{}s/{{{id}}}/participants", kind.to_lowercase());
-        let page = ["type", "zoomPageSize", "zoomPageToken"];
-        let operation = Operation { id: format!("Zoom{kind}Qos"), meeting: id, schema: "ZoomPage" };
-        paths.insert(format!("{folder}/qos"), operation.describe(&page));
-        let operation =
-            Operation { id: format!("Zoom{kind}ParticipantQos"), meeting: id, schema: "ZoomParticipant" };
-        paths.insert(
-            format!("{folder}/{{participantId}}/qos"),
-            operation.describe(&["participantId", "type"]),
-        );
+        let page = [id, "type", "zoomPageSize", "zoomPageToken"];
+        paths.insert(format!("{folder}/qos"), path(&format!("Zoom{kind}Qos"), &page, "ZoomPage"));
+        let operation = format!("Zoom{kind}ParticipantQos");
+        let participant = path(&operation, &[id, "participantId", "type"], "ZoomParticipant");
+        paths.insert(format!("{folder}/{{participantId}}/qos"), participant);
     }
     paths.insert("/oauth/token".to_owned(), token());
     paths
 }
 
-struct Operation {
-    id: String,
-    /// The name of the path parameter that contains the meeting's or webinar's id.
-    meeting: &'static str,
-    schema: &'static str,
-}
-
-impl Operation {
-    fn describe(&self, parameters: &[&str]) -> Value {
-        let common = ["ifNoneMatch", "ifModifiedSince", "cacheControl", "acceptEncoding", "requestId"];
-        let names = [self.meeting].into_iter().chain(parameters.iter().copied()).chain(common);
-        let parameters: Vec<_> =
-            names.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })).collect();
-        let responses = responses(self.schema);
-        let security = json!([{}, { "bearer": [] }, { "basic": [] }, { "apiKey": [] }]);
-        json!({
-            "parameters": parameters,
-            "get": {
-                "operationId": format!("get{}", self.id),
-                "summary": "QoS as Zoom's own API sends it",
-                "description":
-                    "For clients made for Zoom. From the same snapshots as /qos. Errors have Zoom's form and codes. Other \
-                     query parameters are ignored.",
-                "security": security,
-                "responses": responses,
-            },
-            "head": {
-                "operationId": format!("head{}", self.id),
-                "summary": "The headers of QoS as Zoom's own API sends it",
-                "security": security,
-                "responses": without_bodies(&responses),
-            },
-        })
-    }
+fn path(operation: &str, parameters: &[&str], schema: &str) -> Value {
+    let path = ReadPath {
+        operation,
+        parameters: [parameters, &OF_SNAPSHOTS].concat(),
+        get: [
+            "QoS as Zoom's own API sends it",
+            "For clients made for Zoom. From the same snapshots as /qos. Errors have Zoom's form and codes. Other \
+             query parameters are ignored.",
+        ],
+        head: ["The headers of QoS as Zoom's own API sends it", ""],
+        needs_key: true,
+        responses: responses(schema),
+    };
+    path.describe()
 }
 
 fn responses(schema: &str) -> Value {
-    let not_modified = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
-    let ok = [&not_modified[..], &["ContentEncoding"]].concat();
-    let mut responses = Map::new();
-    responses.insert(
-        "200".to_owned(),
-        json!({
-            "description": "In Zoom's shape.",
-            "headers": headers(&ok),
-            "content": json_of(schema),
-        }),
-    );
-    responses.insert(
-        "304".to_owned(),
-        json!({
-            "description": "The caller's copy is current, by If-None-Match or If-Modified-Since.",
-            "headers": headers(&not_modified),
-        }),
-    );
     let is_sent = |problem: &Problem| match problem {
         // These paths ignore Accept.
         Problem::NotFound | Problem::NotAcceptable => false,
@@ -98,10 +59,8 @@ fn responses(schema: &str) -> Value {
     for (status, code) in of_problems.chain(of_zoom) {
         by_status.entry(status).or_default().insert(code);
     }
-    for (status, codes) in by_status {
-        responses.insert(status.to_string(), error(status, &codes));
-    }
-    Value::Object(responses)
+    let errors = by_status.iter().map(|(status, codes)| (status.to_string(), error(*status, codes)));
+    with_content(errors.collect(), ("In Zoom's shape.", json_of(schema)), &SNAPSHOT_HEADERS, &[])
 }
 
 fn error(status: u16, codes: &BTreeSet<i64>) -> Value {
@@ -131,7 +90,7 @@ fn token() -> Value {
         },
     });
     json!({
-        "parameters": [{ "$ref": "#/components/parameters/requestId" }],
+        "parameters": [reference("parameters", "requestId")],
         "post": {
             "operationId": "postToken",
             "summary": "The caller key as an access token",
@@ -154,15 +113,11 @@ fn token() -> Value {
                 "405": {
                     "description": "Another method than POST.",
                     "headers": headers(&["NoStore", "AllowPost"]),
-                    "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+                    "content": { "application/problem+json": { "schema": schema("Problem") } },
                 },
             },
         },
     })
-}
-
-fn json_of(schema: &str) -> Value {
-    json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })
 }
 
 pub(super) fn schemas() -> Map<String, Value> {
@@ -175,7 +130,7 @@ pub(super) fn schemas() -> Map<String, Value> {
             "page_size": { "type": "integer", "minimum": SLICE_SIZES.start(), "maximum": SLICE_SIZES.end() },
             "total_records": { "type": "integer", "minimum": 0 },
             "next_page_token": { "type": "string", "description": "Empty on the last page." },
-            "participants": { "type": "array", "items": { "$ref": "#/components/schemas/ZoomParticipant" } },
+            "participants": { "type": "array", "items": schema("ZoomParticipant") },
         },
     });
     let participant = json!({

@@ -3,68 +3,12 @@
 use std::collections::HashMap;
 
 use super::{json_text, shape::RowShape};
+use crate::view::known_fields::{CPU_USAGE, KnownField, PARTICIPANT};
 
-/// The fields of a participant that always have a column, in the order of the columns. `user_qos`, the list of samples, has none.
-pub const PARTICIPANT_FIELDS: [&str; 43] = [
-    // The person and the stay.
-    "user_id",
-    "id",
-    "participant_uuid",
-    "user_name",
-    "email",
-    "join_time",
-    "leave_time",
-    // Zoom's own verdict.
-    "health",
-    "issue_list",
-    "rc_reason",
-    // The network.
-    "network_type",
-    "connection_type",
-    "video_connection_type",
-    "as_connection_type",
-    "location",
-    "data_center",
-    "full_data_center",
-    "ip_address",
-    "internal_ip_addresses",
-    "mac_addr",
-    "domain",
-    // The device.
-    "device",
-    "device_name",
-    "client",
-    "version",
-    "os",
-    "os_version",
-    "browser_name",
-    "browser_version",
-    "pc_name",
-    "harddisk_id",
-    "camera",
-    "microphone",
-    "speaker",
-    "zoom_thin_client_plugin_version",
-    // The rest.
-    "share_application",
-    "share_desktop",
-    "share_whiteboard",
-    "recording",
-    "has_archiving",
-    "optional_archiving",
-    "groupId",
-    "total_jointime_cost",
-];
 /// The measurements of every media group.
 const MEDIA: [&str; 5] = ["bitrate_kbps", "latency_ms", "jitter_ms", "avg_loss_percent", "max_loss_percent"];
 /// Further measurements of groups with a picture.
 const PICTURE: [&str; 3] = ["resolution.width", "resolution.height", "frame_rate_fps"];
-const CPU: [&str; 4] = [
-    "zoom_min_cpu_usage_percent",
-    "zoom_avg_cpu_usage_percent",
-    "zoom_max_cpu_usage_percent",
-    "system_max_cpu_usage_percent",
-];
 /// The groups that always have columns, and whether they have a picture.
 const MEDIA_GROUPS: [(&str, bool); 6] = [
     ("audio_input", false),
@@ -186,7 +130,8 @@ pub fn known_columns(shape: RowShape) -> impl Iterator<Item = String> {
 }
 
 fn known(shape: RowShape) -> Vec<(ColumnPart, String)> {
-    let participant = ["meeting_id"].into_iter().chain(PARTICIPANT_FIELDS);
+    let name = |field: &KnownField| field.name;
+    let participant = ["meeting_id"].into_iter().chain(PARTICIPANT.iter().map(name));
     let mut columns: Vec<_> = participant.map(|name| (ColumnPart::Participant, name.to_owned())).collect();
     let mut sample = vec!["date_time".to_owned()];
     match shape {
@@ -195,11 +140,11 @@ fn known(shape: RowShape) -> Vec<(ColumnPart, String)> {
                 let picture = if has_picture { &PICTURE[..] } else { &[] };
                 sample.extend(MEDIA.iter().chain(picture).map(|name| format!("{group}.{name}")));
             }
-            sample.extend(CPU.iter().map(|name| format!("{CPU_GROUP}.{name}")));
+            sample.extend(CPU_USAGE.iter().map(|field| format!("{CPU_GROUP}.{}", field.name)));
         }
         RowShape::Group => {
-            let measurements = MEDIA.iter().chain(&PICTURE).chain(&CPU);
-            sample.extend(["group"].iter().chain(measurements).map(|name| (*name).to_owned()));
+            let measurements = MEDIA.into_iter().chain(PICTURE).chain(CPU_USAGE.iter().map(name));
+            sample.extend(["group"].into_iter().chain(measurements).map(str::to_owned));
         }
     }
     columns.extend(sample.into_iter().map(|name| (ColumnPart::Sample, name)));

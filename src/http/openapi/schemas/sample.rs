@@ -2,8 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::known_field::{KnownField, ValueType, described, open_object, properties};
-use crate::clean::Field;
+use super::known_field::{open_object, properties};
+use crate::{
+    clean::Field,
+    http::openapi::parts::{schema, with_description},
+    view::known_fields::{CPU_USAGE, KnownField, ValueType},
+};
 
 /// The groups of measurements, each with Zoom's description.
 pub(super) const GROUPS: [(&str, &str); 18] = [
@@ -26,17 +30,6 @@ pub(super) const GROUPS: [(&str, &str); 18] = [
     ("as_device_from_rwg", ""),
     ("as_device_to_rwg", ""),
 ];
-
-pub(super) const CPU_USAGE: [KnownField; 4] = {
-    use ValueType::Number;
-    let field = KnownField::new;
-    [
-        field("zoom_min_cpu_usage_percent", Number, "8", "Zoom's minimum."),
-        field("zoom_avg_cpu_usage_percent", Number, "12", "Zoom's average."),
-        field("zoom_max_cpu_usage_percent", Number, "18", "Zoom's maximum."),
-        field("system_max_cpu_usage_percent", Number, "40", "The whole system's maximum."),
-    ]
-};
 
 pub(super) const CPU_PRESSURE_LEVEL: [KnownField; 3] = {
     use ValueType::Text;
@@ -85,7 +78,7 @@ fn sample() -> Value {
         "The minute.",
     )]);
     for (name, meaning) in GROUPS {
-        properties.insert(name.to_owned(), described(or_null("Measurements"), meaning));
+        properties.insert(name.to_owned(), with_description(or_null("Measurements"), meaning));
     }
     properties.insert("cpu_usage".to_owned(), or_null("CpuUsage"));
     properties.insert("wifi_rssi".to_owned(), or_null("WifiRssi"));
@@ -93,7 +86,7 @@ fn sample() -> Value {
         "cpu_pressure_level".to_owned(),
         json!({
             "description": "Zoom documents an object, but sends a text: normal, fair, serious or critical.",
-            "anyOf": [{ "type": ["string", "null"] }, { "$ref": "#/components/schemas/CpuPressureLevel" }],
+            "anyOf": [{ "type": ["string", "null"] }, schema("CpuPressureLevel")],
         }),
     );
     open_object(
@@ -104,8 +97,8 @@ fn sample() -> Value {
 }
 
 /// Returns a reference to a schema. A description may stand beside `anyOf`, but not beside `$ref`.
-fn or_null(schema: &str) -> Value {
-    json!({ "anyOf": [{ "$ref": format!("#/components/schemas/{schema}") }, { "type": "null" }] })
+fn or_null(name: &str) -> Value {
+    json!({ "anyOf": [schema(name), { "type": "null" }] })
 }
 
 /// Returns the schema of a group's measurements, under the names that cleaning gives them.
@@ -141,7 +134,7 @@ fn measurement(field: Field) -> Value {
         Field::Resolution => json!({
             "description": meaning(field),
             "anyOf": [
-                { "$ref": "#/components/schemas/Resolution" },
+                schema("Resolution"),
                 { "type": ["string", "number", "boolean", "null"] },
                 { "type": "array", "items": {} },
             ],
