@@ -88,38 +88,23 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // Fails if this process has installed the provider before, as tests do that start several services.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config {
-            server,
-            fetcher,
-            zoom,
-            quota,
-            freshness,
-            cache,
-            callers,
-            operators_key,
-            anonymous_hide,
-            summary,
-            cluster,
-            trace,
-            telemetry,
-            ..
-        } = config;
         let metrics = Arc::new(Metrics::default());
-        let (tracer, tracer_guard) = trace::start(&trace);
-        let cache = Cache::new(cache, &metrics);
-        let quota = LocalQuota::open(&quota, &metrics)?;
-        let (known, callers_file_watcher) = Callers::open(callers, anonymous_hide, &metrics);
+        let (tracer, tracer_guard) = trace::start(&config.trace);
+        let cache = Cache::new(config.cache, &metrics);
+        let quota = LocalQuota::open(&config.quota, &metrics)?;
+        let (known, callers_file_watcher) = Callers::open(config.callers, config.anonymous_hide, &metrics);
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let views = ViewMaker::new(server.workers.min(cpus), fetcher.wait).map_err(StartError::NoThread)?;
+        let (server, wait) = (config.server, config.fetcher.wait);
+        let views = ViewMaker::new(server.workers.min(cpus), wait).map_err(StartError::NoThread)?;
         let token_thread = TokenThread::start().map_err(StartError::NoThread)?;
-        let client_secret = zoom.client_secret.clone();
+        let client_secret = config.zoom.client_secret.clone();
         let hiding_keys = hiding_keys(&client_secret).map_err(StartError::ClientSecret)?;
         let dependencies = Dependencies {
-            config: fetcher,
-            zoom,
-            freshness,
+            config: config.fetcher,
+            zoom: config.zoom,
+            freshness: config.freshness,
             quota,
-            cluster,
+            cluster: config.cluster,
             callers: known.clone(),
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
@@ -136,9 +121,9 @@ impl App {
             hiding_keys,
             views,
             token_thread,
-            operators_key,
-            summary_limits: summary,
-            log_meeting_ids: telemetry.log_meeting_ids,
+            operators_key: config.operators_key,
+            summary_limits: config.summary,
+            log_meeting_ids: config.telemetry.log_meeting_ids,
             metrics,
             tracer,
             draining,
