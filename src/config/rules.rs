@@ -22,19 +22,21 @@ fn text_of<'a>(raw: &'a RawValue, example: &str) -> Result<&'a str, String> {
             Err(format!("is empty; write text, like {example}, or remove it"))
         }
         RawValue::Text(text) | RawValue::Variable(text) => Ok(text),
-        RawValue::Integer(_) => Err(format!("must be text in quotes, like {example}, not an integer")),
-        RawValue::Float(_) => Err(format!("must be text in quotes, like {example}, not a float")),
-        RawValue::Boolean(_) => Err(format!("must be text in quotes, like {example}, not a boolean")),
-        RawValue::Texts(_) => Err(format!("must be text in quotes, like {example}, not an array")),
-        RawValue::Other(kind) => {
-            Err(format!("must be text in quotes, like {example}, not {}", with_article(kind)))
-        }
+        other => Err(format!("must be text in quotes, like {example}, not {}", type_of(other))),
     }
 }
 
-/// Returns the word with its article: "an array", "a float".
-fn with_article(kind: &str) -> String {
-    let article = if kind.starts_with('a') { "an" } else { "a" };
+/// Returns the type of a value with its article: "an array", "a float".
+fn type_of(raw: &RawValue) -> String {
+    let kind = match raw {
+        RawValue::Text(_) | RawValue::Variable(_) => "string",
+        RawValue::Integer(_) => "integer",
+        RawValue::Float(_) => "float",
+        RawValue::Boolean(_) => "boolean",
+        RawValue::Texts(_) => "array",
+        RawValue::Other(kind) => kind,
+    };
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {kind}")
 }
 

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use bytesize::ByteSize;
 
-use super::{Checked, quoted, text_of, toml_text, with_article};
+use super::{Checked, quoted, text_of, toml_text, type_of};
 use crate::{config::layers::RawValue, toml_document::one_line, view::summary::SummaryLimit};
 
 pub(crate) fn duration(raw: &RawValue) -> Checked<Duration> {
@@ -79,10 +79,7 @@ pub(crate) fn integer(raw: &RawValue, range: &RangeInclusive<u32>) -> Checked<u3
         RawValue::Variable(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
         RawValue::Variable(text) => return Err(format!("{rule}, not {}", quoted(text))),
         RawValue::Text(_) => return Err(format!("{rule}, without quotes")),
-        RawValue::Float(_) => return Err(format!("{rule}, not a float")),
-        RawValue::Boolean(_) => return Err(format!("{rule}, not a boolean")),
-        RawValue::Texts(_) => return Err(format!("{rule}, not an array")),
-        RawValue::Other(kind) => return Err(format!("{rule}, not {}", with_article(kind))),
+        other => return Err(format!("{rule}, not {}", type_of(other))),
     };
     let in_range = number.and_then(|number| u32::try_from(number).ok()).filter(|n| range.contains(n));
     in_range.map(|number| (number, number.to_string())).ok_or_else(|| match number {
@@ -98,9 +95,7 @@ pub(crate) fn summary_limit(raw: &RawValue, limit: SummaryLimit) -> Checked<f64>
         RawValue::Variable(text) if text.is_empty() => return Err(format!("is empty; it {rule}")),
         RawValue::Float(text) | RawValue::Variable(text) => text.clone(),
         RawValue::Text(_) => return Err(format!("{rule}, without quotes")),
-        RawValue::Boolean(_) => return Err(format!("{rule}, not a boolean")),
-        RawValue::Texts(_) => return Err(format!("{rule}, not an array")),
-        RawValue::Other(kind) => return Err(format!("{rule}, not {}", with_article(kind))),
+        other => return Err(format!("{rule}, not {}", type_of(other))),
     };
     let value = limit.parse(&text).ok_or_else(|| format!("{rule}, not {}", quoted(&text)))?;
     Ok((value, value.to_string()))
