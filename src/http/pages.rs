@@ -3,15 +3,13 @@
 //! This folder renders. [`super::browser`] gets the data to render, and responds with the result.
 
 mod guide;
-mod layout;
+pub(super) mod layout;
 mod meeting;
 mod meeting_words;
-mod problem_page;
 mod row;
 
 pub(super) use self::{
     guide::{front, guide},
     layout::content_security_policy,
     meeting::{MeetingPage, StaleReason},
-    problem_page::{ProblemPage, ZoomWords},
 };

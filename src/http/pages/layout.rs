@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderValue;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
-pub(super) const STYLE: &str = include_str!("assets/style.css");
+pub(in crate::http) const STYLE: &str = include_str!("assets/style.css");
 pub(super) const UPLOT_STYLE: &str = include_str!("assets/uPlot.min.css");
 /// Draws the lines; see `assets/README.md` for its version and licence.
 pub(super) const UPLOT: &str = include_str!("assets/uPlot.iife.min.js");

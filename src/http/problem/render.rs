@@ -9,19 +9,16 @@ use actix_web::{
         header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LINK, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
+use askama::Template;
 use serde::Serialize;
 
 use super::{Problem, Row};
 use crate::{
     callers::TokenError,
-    failure::{Failure, Reason, RedactedText, ZoomError},
+    failure::{Failure, Reason, ZoomError},
     http::{
-        auth::Identity,
-        context::RequestContext,
-        media_type::HTML,
-        pages::{ProblemPage, ZoomWords, content_security_policy},
-        retry_after::seconds_until,
-        route::Route,
+        auth::Identity, context::RequestContext, media_type::HTML, pages::content_security_policy,
+        retry_after::seconds_until, route::Route,
     },
     snapshot::MeetingType,
 };
@@ -43,6 +40,19 @@ pub(crate) struct ProblemDocument<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     zoom: Option<&'a ZoomError>,
+}
+
+/// The page of a problem: the same facts, for people.
+#[derive(Template)]
+#[template(path = "problem.html", config = "src/http/pages/askama.toml")]
+struct ProblemPage<'p> {
+    row: &'p Row,
+    request_id: &'p str,
+    /// Whether the meeting may be over, so that the page links to it.
+    offers_past: bool,
+    /// The seconds of `Retry-After`.
+    retry_after: Option<u64>,
+    zoom: Option<&'p ZoomError>,
 }
 
 impl Problem {
@@ -92,17 +102,10 @@ impl Problem {
     /// Returns the same facts as HTML.
     fn page(&self, row: &Row, context: &RequestContext, retry_after: Option<u64>) -> String {
         let zoom = self.zoom_for(&context.identity);
-        let zoom = zoom.as_deref().map(|error| ZoomWords {
-            status: error.status,
-            code: error.code,
-            message: error.message.as_ref().map_or("", RedactedText::as_str),
-            tracking_id: error.tracking_id(),
-        });
         let is_unknown = matches!(self, Self::NoSnapshot(Failure { reason: Reason::MeetingNotFound, .. }));
         let offers_past = is_unknown && context.page_type.get() == Some(MeetingType::Live);
-        let request_id = context.id.as_str();
-        let (status, title, detail, code) = (row.status, row.title, &*row.detail, row.code);
-        ProblemPage { status, title, detail, code, request_id, offers_past, retry_after, zoom }.html()
+        let (request_id, zoom) = (context.id.as_str(), zoom.as_deref());
+        ProblemPage { row, request_id, offers_past, retry_after, zoom }.render().unwrap_or_default()
     }
 
     /// Returns the seconds of `Retry-After`.
