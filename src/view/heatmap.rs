@@ -52,7 +52,9 @@ impl Heatmap {
             let participant = Participant::read(cleaned, &limits).map_err(|error| corrupt(error.into()))?;
             rows.push(RowBuilder(axis).row(rows.len(), &participant));
         }
-        rows.sort_by_key(|row| (row.quality.rank(), Reverse(row.strip(Medium::All).over), row.number));
+        rows.sort_by_key(|row| {
+            (row.quality.rank(), Reverse(row.strip_of_all().map(|strip| strip.over)), row.number)
+        });
         Ok(Self { axis, limits, common: summary.common_values(), rows })
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::view::{
-    heatmap::{Heatmap, HeatmapRow, Medium, TimeAxis},
+    heatmap::{Heatmap, HeatmapRow, Medium, Strip, TimeAxis},
     summary::{CommonValue, Quality, SummaryLimit, SummaryLimits},
 };
 
@@ -32,7 +32,7 @@ impl MeetingVerdict {
     pub(super) fn of(heatmap: &Heatmap) -> Self {
         let (affected, all) = (heatmap.affected().count(), heatmap.rows.len());
         let worst = heatmap.affected().next().map(|row| {
-            let interval = row.strip(Medium::All).longest_bad_interval();
+            let interval = row.strip_of_all().and_then(Strip::longest_bad_interval);
             Worst {
                 name: name(row),
                 interval: interval.map(|(begin, end)| interval_text(heatmap.axis, begin, end)),

@@ -83,16 +83,9 @@ impl HeatmapRow {
         self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn strip(&self, medium: Medium) -> &Strip {
-        static NOTHING: Strip = Strip {
-            medium: Medium::All,
-            measured: 0,
-            over: 0,
-            not_shown: 0,
-            worst: [None; 4],
-            runs: Vec::new(),
-        };
-        self.strips.iter().find(|strip| strip.medium == medium).unwrap_or(&NOTHING)
+    /// Returns the strip of [`Medium::All`].
+    pub(crate) fn strip_of_all(&self) -> Option<&Strip> {
+        self.strips.first()
     }
 }
 
