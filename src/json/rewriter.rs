@@ -11,9 +11,11 @@ pub(crate) trait Rules<'a> {
     /// Returns the scope of a list's elements.
     fn element(list: Self::Scope) -> Self::Scope;
 
-    fn open_object(&mut self, scope: Self::Scope);
+    fn open_object(&mut self, _: Self::Scope) {}
 
-    fn close_object(&mut self, scope: Self::Scope) -> Result<(), Desynced>;
+    fn close_object(&mut self, _: Self::Scope) -> Result<(), Desynced> {
+        Ok(())
+    }
 
     /// Handles an entry of an object in `scope`, with the input after the key. Returns the scope of the value if the
     /// rewriter must handle the value; `None` if the input is already after it.

@@ -63,12 +63,6 @@ impl<'a> Rules<'a> for RedactionRules<'a> {
         }
     }
 
-    fn open_object(&mut self, _: RedactionScope) {}
-
-    fn close_object(&mut self, _: RedactionScope) -> Result<(), Desynced> {
-        Ok(())
-    }
-
     fn entry(
         &mut self,
         copier: &mut Copier<'a, '_>,
