@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::NotAParticipant;
-use crate::json::{Cursor, Desynced};
+use crate::json::{Container, Cursor, Desynced};
 
 /// Values of one participant, unescaped. A value is `None` if its key has no string or number. If a key is repeated,
 /// the first string or number counts.
@@ -33,21 +33,12 @@ impl<'a> ParticipantIdentity<'a> {
     pub(crate) fn of(cleaned: &'a [u8]) -> Result<Self, NotAParticipant> {
         let mut identity = Self::default();
         let mut input = Cursor::new(cleaned);
-        if input.token()? != b'{' {
-            return Ok(identity);
-        }
-        input.step();
-        let mut more = !input.take_if(b'}');
-        while more && !identity.is_complete() {
-            let key = input.text()?;
-            input.take(b':')?;
-            match identity.field(&key.name()?) {
+        input.token()?;
+        let Some(mut fields) = Container::open(&mut input, b'{') else { return Ok(identity) };
+        while fields.next(&mut input)? && !identity.is_complete() {
+            match identity.field(&input.key()?.name()?) {
                 Some(unknown @ None) => *unknown = text_or_number(&mut input)?,
                 _ => input.skip_value()?,
-            }
-            more = input.take_if(b',');
-            if !more {
-                input.take(b'}')?;
             }
         }
         Ok(identity)
