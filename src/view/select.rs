@@ -35,7 +35,7 @@ impl Selection {
         let parts = (self.participant.as_deref(), groups, self.since, self.until);
         // The text in quotes and with escapes, so that no two selections have the same.
         let digest = Sha256::digest(format!("{parts:?}"));
-        digest.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+        digest.first_chunk::<16>().map(hex::encode).unwrap_or_default()
     }
 
     /// Returns whether `cleaned`, one element of a snapshot's `participants`, is the participant who is wanted.

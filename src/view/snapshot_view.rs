@@ -74,8 +74,7 @@ impl View {
                 bits.iter().fold(name, |name, bits| format!("{name}-{bits:016x}")).into()
             }
             Self::ZoomParticipant { wanted } => {
-                let digest = Sha256::digest(wanted.as_bytes());
-                digest.iter().fold("zoom-".to_owned(), |name, byte| format!("{name}{byte:02x}")).into()
+                format!("zoom-{}", hex::encode(Sha256::digest(wanted))).into()
             }
         }
     }

@@ -45,10 +45,8 @@ pub fn is_pseudonym(text: &str) -> bool {
 pub(super) fn pseudonym(mut context: hmac::Context, person: &[u8]) -> [u8; PSEUDONYM_LENGTH] {
     context.update(person);
     let digest = context.sign();
-    let digit = |four_bits: u8| if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits };
-    let digits = digest.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     let mut text = *b"p-0000000000";
-    for (slot, digit) in text.iter_mut().skip(2).zip(digits) {
+    for (slot, digit) in text.iter_mut().skip(2).zip(hex::encode(digest).bytes()) {
         *slot = digit;
     }
     text
