@@ -9,6 +9,7 @@
 
 mod common;
 mod limits;
+mod list;
 mod measurement;
 mod measurements;
 mod mos;
@@ -16,7 +17,7 @@ mod number;
 mod participant;
 mod quality;
 
-use self::{common::CommonValues, quality::QualityCounts};
+use self::{common::CommonValues, list::append_list, quality::QualityCounts};
 pub use self::{
     common::{COMMON_FIELDS, CommonValue},
     limits::{SummaryLimit, SummaryLimits},
@@ -71,13 +72,11 @@ impl Summary {
     /// Appends the keys `limits`, `quality` and `common`, with `,` between them.
     pub fn append_counts(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\"limits\":");
-        let mut before = '{';
-        for limit in SummaryLimit::ALL {
-            out.extend_from_slice(format!("{before}\"{}\":", limit.as_str()).as_bytes());
+        append_list(out, *b"{}", SummaryLimit::ALL.into_iter(), |limit, out| {
+            out.extend_from_slice(format!("\"{}\":", limit.as_str()).as_bytes());
             number::append(self.limits.get(limit), out);
-            before = ',';
-        }
-        out.extend_from_slice(b"},\"quality\":");
+        });
+        out.extend_from_slice(b",\"quality\":");
         self.qualities.append(out);
         out.extend_from_slice(b",\"common\":");
         self.common.append(out);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::list::append_list;
 use crate::json::{Cursor, Desynced};
 
 /// The fields of a participant that are compared, in the order of the summary.
@@ -61,17 +62,12 @@ impl CommonValues {
 
     /// Appends the list of the values that the affected participants have in common.
     pub(super) fn append(&self, out: &mut Vec<u8>) {
-        out.push(b'[');
-        let begin = out.len();
-        for (field, Frequency { raw, affected, participants, .. }) in self.shared() {
-            if out.len() > begin {
-                out.push(b',');
-            }
+        append_list(out, *b"[]", self.shared(), |(field, value), out| {
+            let Frequency { raw, affected, participants, .. } = value;
             out.extend_from_slice(format!("{{\"field\":\"{field}\",\"value\":").as_bytes());
             out.extend_from_slice(raw);
             out.extend_from_slice(format!(",\"affected\":{affected},\"of\":{participants}}}").as_bytes());
-        }
-        out.push(b']');
+        });
     }
 
     /// Returns the values that the affected participants have in common.

@@ -48,35 +48,22 @@ impl SummaryLimit {
     }
 }
 
-/// A value for every limit.
+/// A value for every limit, in the order of [`SummaryLimit::ALL`].
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct SummaryLimits {
-    latency_ms: f64,
-    jitter_ms: f64,
-    loss_percent: f64,
-    cpu_percent: f64,
-}
+pub struct SummaryLimits([f64; SummaryLimit::ALL.len()]);
 
 impl SummaryLimits {
     /// Returns the value of a limit.
     #[must_use]
     pub fn get(&self, limit: SummaryLimit) -> f64 {
-        match limit {
-            SummaryLimit::Latency => self.latency_ms,
-            SummaryLimit::Jitter => self.jitter_ms,
-            SummaryLimit::Loss => self.loss_percent,
-            SummaryLimit::Cpu => self.cpu_percent,
-        }
+        self.0.get(limit as usize).copied().unwrap_or_default()
     }
 
     /// Replaces the value of a limit.
     pub fn set(&mut self, limit: SummaryLimit, value: f64) {
-        *match limit {
-            SummaryLimit::Latency => &mut self.latency_ms,
-            SummaryLimit::Jitter => &mut self.jitter_ms,
-            SummaryLimit::Loss => &mut self.loss_percent,
-            SummaryLimit::Cpu => &mut self.cpu_percent,
-        } = value;
+        if let Some(known) = self.0.get_mut(limit as usize) {
+            *known = value;
+        }
     }
 
     /// Returns the value of the limit for a measurement of a group; `None` if the measurement has none.

@@ -3,6 +3,7 @@
 use super::{
     common::COMMON_FIELDS,
     limits::SummaryLimits,
+    list::append_list,
     measurement::{Measurement, SummaryKey},
     measurements::{Group, Groups},
     number,
@@ -177,21 +178,4 @@ fn read_group<'a>(
 fn text_or_number<'a>(input: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, Desynced> {
     let is_shown = matches!(input.token()?, b'"' | b'-' | b'0'..=b'9');
     input.skipped_value().map(|value| is_shown.then_some(value))
-}
-
-fn append_list<T>(
-    out: &mut Vec<u8>,
-    [open, close]: [u8; 2],
-    items: impl Iterator<Item = T>,
-    append: impl Fn(T, &mut Vec<u8>),
-) {
-    out.push(open);
-    let begin = out.len();
-    for item in items {
-        if out.len() > begin {
-            out.push(b',');
-        }
-        append(item, out);
-    }
-    out.push(close);
 }

@@ -1,6 +1,6 @@
 //! Rates a participant by the part of the minutes that were over a limit.
 
-use super::measurements::Groups;
+use super::{list::append_list, measurements::Groups};
 
 /// The groups that decide: the two directions of audio, video and shared screens.
 const MEDIA: [&str; 6] =
@@ -78,12 +78,9 @@ impl QualityCounts {
 
     /// Appends an object with all qualities.
     pub(super) fn append(&self, out: &mut Vec<u8>) {
-        let mut before = '{';
-        for (quality, count) in Quality::ALL.into_iter().zip(self.0) {
-            out.extend_from_slice(format!("{before}\"{}\":{count}", quality.as_str()).as_bytes());
-            before = ',';
-        }
-        out.push(b'}');
+        append_list(out, *b"{}", Quality::ALL.into_iter().zip(self.0), |(quality, count), out| {
+            out.extend_from_slice(format!("\"{}\":{count}", quality.as_str()).as_bytes());
+        });
     }
 }
 
