@@ -10,13 +10,11 @@ use crate::{
     },
 };
 
-#[derive(Clone)]
 pub(super) struct Sources {
     /// Gets each secret before it can be sent, so that no message of Zoom can show it.
     redactor: Redactor,
-    account_id: SecretSource,
-    client_id: SecretSource,
-    client_secret: SecretSource,
+    /// Those of the account id, the client id and the client secret.
+    sources: [SecretSource; 3],
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -46,28 +44,24 @@ impl Secrets {
 
 impl Sources {
     pub(super) fn new(config: &ZoomConfig, redactor: Redactor) -> Self {
-        Self {
-            redactor,
-            account_id: config.account_id.clone(),
-            client_id: config.client_id.clone(),
-            client_secret: config.client_secret.clone(),
-        }
+        let sources = [&config.account_id, &config.client_id, &config.client_secret].map(Clone::clone);
+        Self { redactor, sources }
     }
 
     /// Returns whether a part of the credentials is in a file, and can therefore change at run time.
     pub(super) fn has_files(&self) -> bool {
-        let all = [&self.account_id, &self.client_id, &self.client_secret];
-        all.iter().any(|source| matches!(source, SecretSource::File(_)))
+        self.sources.iter().any(|source| matches!(source, SecretSource::File(_)))
     }
 
     /// Reads on a blocking thread, because a mounted file can hang. Returns `None`, and logs an error, if a file cannot be read.
     pub(super) async fn read(&self) -> Option<Secrets> {
-        let sources = self.clone();
+        let sources = self.sources.clone();
         let read = actix_rt::task::spawn_blocking(move || {
+            let [account_id, client_id, client_secret] = sources.map(|source| source.read());
             Ok::<_, std::io::Error>(Secrets {
-                account_id: sources.account_id.read()?,
-                client_id: sources.client_id.read()?,
-                client_secret: sources.client_secret.read()?,
+                account_id: account_id?,
+                client_id: client_id?,
+                client_secret: client_secret?,
             })
         });
         match read.await {
