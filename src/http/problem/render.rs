@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Instant};
 
 use actix_web::{
-    HttpResponse,
+    HttpResponse, HttpResponseBuilder,
     http::{
         StatusCode,
         header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LINK, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -59,34 +59,15 @@ impl Problem {
     /// Builds the response, and records its outcome and its code in the request's context.
     pub(crate) fn respond(&self, context: &RequestContext) -> HttpResponse {
         let row = self.row();
-        context.outcome.set(Some(row.outcome));
-        context.problem_code.set(Some(row.code));
-        let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = HttpResponse::build(status);
-        response.insert_header((CACHE_CONTROL, "no-store"));
+        let mut response = self.begin_response(&row, row.status, context);
         let retry_after = self.retry_after();
         if let Some(seconds) = retry_after {
             response.insert_header((RETRY_AFTER, seconds));
         }
-        match self {
-            Self::MethodNotAllowed { allow } => {
-                response.insert_header((ALLOW, *allow));
-            }
-            Self::UnknownCaller(error) => {
-                response.insert_header((WWW_AUTHENTICATE, bearer_challenge(*error)));
-            }
-            Self::UnknownOperator => {
-                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
-            }
-            Self::IssuerUnavailable { retry_at } => {
-                if let Some(seconds) = seconds_until(*retry_at, Instant::now()) {
-                    response.insert_header((RETRY_AFTER, seconds));
-                }
-            }
-            _ => {}
-        }
-        if matches!(self, Self::NotFound) || context.route.is_some_and(Route::is_front) {
-            response.insert_header((LINK, SERVICE_DESCRIPTION));
+        if let Self::IssuerUnavailable { retry_at } = self
+            && let Some(seconds) = seconds_until(*retry_at, Instant::now())
+        {
+            response.insert_header((RETRY_AFTER, seconds));
         }
         if context.route.is_some_and(Route::is_page) {
             response.content_type(HTML);
@@ -97,6 +78,37 @@ impl Problem {
         let body = ProblemDocument::new(&row, context.id.as_str(), zoom.as_deref());
         response.content_type(MEDIA_TYPE);
         response.body(serde_json::to_string(&body).unwrap_or_default())
+    }
+
+    /// Records the outcome and the code in the request's context, and begins a response with the headers that do not depend on
+    /// the format of the body.
+    pub(in crate::http) fn begin_response(
+        &self,
+        row: &Row,
+        status: u16,
+        context: &RequestContext,
+    ) -> HttpResponseBuilder {
+        context.outcome.set(Some(row.outcome));
+        context.problem_code.set(Some(row.code));
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = HttpResponse::build(status);
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        match self {
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((ALLOW, *allow));
+            }
+            Self::UnknownCaller(error) => {
+                response.insert_header((WWW_AUTHENTICATE, bearer_challenge(*error)));
+            }
+            Self::UnknownOperator => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            _ => {}
+        }
+        if matches!(self, Self::NotFound) || context.route.is_some_and(Route::is_front) {
+            response.insert_header((LINK, SERVICE_DESCRIPTION));
+        }
+        response
     }
 
     /// Returns the same facts as HTML.

@@ -7,10 +7,7 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{ALLOW, CACHE_CONTROL, HeaderName, LINK, RETRY_AFTER, WWW_AUTHENTICATE},
-    },
+    http::header::{HeaderName, RETRY_AFTER},
 };
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -18,14 +15,7 @@ use serde::Serialize;
 use crate::{
     failure::{CallerLimit, Failure, Reason, RedactedText, ZoomError},
     hiding::{FieldGroup, HiddenFields},
-    http::{
-        context::RequestContext,
-        params::path_ids,
-        problem::{
-            Problem,
-            render::{SERVICE_DESCRIPTION, bearer_challenge},
-        },
-    },
+    http::{context::RequestContext, params::path_ids, problem::Problem},
     view::redact::is_pseudonym,
 };
 
@@ -67,38 +57,23 @@ pub(in crate::http) fn respond(
     request: &HttpRequest,
     context: &RequestContext,
 ) -> HttpResponse {
-    let row = problem.row();
-    context.outcome.set(Some(row.outcome));
-    context.problem_code.set(Some(row.code));
     let ids = path_ids(request, context);
     let hidden = context.identity.hidden_fields();
     let (status, body) = translate(problem, (ids.meeting, ids.participant), hidden);
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status);
-    response.insert_header((CACHE_CONTROL, "no-store"));
-    match problem {
+    let mut response = problem.begin_response(&problem.row(), status, context);
+    let retry_at = match problem {
         Problem::NoSnapshot(failure) => {
-            if status == StatusCode::TOO_MANY_REQUESTS {
+            if status == 429 {
                 let limit = if is_daily(failure) { "Daily-limit" } else { "QPS" };
                 response.insert_header((X_RATELIMIT_TYPE, limit));
             }
-            if let Some(at) = failure.retry_at {
-                response.insert_header((RETRY_AFTER, http_date(at, Instant::now(), SystemTime::now())));
-            }
+            failure.retry_at
         }
-        Problem::MethodNotAllowed { allow } => {
-            response.insert_header((ALLOW, *allow));
-        }
-        Problem::NotFound => {
-            response.insert_header((LINK, SERVICE_DESCRIPTION));
-        }
-        Problem::UnknownCaller(error) => {
-            response.insert_header((WWW_AUTHENTICATE, bearer_challenge(*error)));
-        }
-        Problem::IssuerUnavailable { retry_at: Some(at) } => {
-            response.insert_header((RETRY_AFTER, http_date(*at, Instant::now(), SystemTime::now())));
-        }
-        _ => {}
+        Problem::IssuerUnavailable { retry_at } => *retry_at,
+        _ => None,
+    };
+    if let Some(at) = retry_at {
+        response.insert_header((RETRY_AFTER, http_date(at, Instant::now(), SystemTime::now())));
     }
     response.json(body)
 }
