@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse};
 
-use self::query::ZoomQuery;
+use self::query::{DEFAULT_PAGE_SIZE, ZoomQuery};
 pub(super) use self::{
     errors::{respond, status_and_code},
     token::{EXPIRES_IN_SECONDS as TOKEN_EXPIRES_IN, INVALID_CLIENT_CODE, post as post_token},
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     callers::Caller,
-    snapshot::{MeetingKind, RequestedKey, Snapshot},
+    snapshot::{MeetingKind, MeetingType, RequestedKey, Snapshot},
     view::{snapshot_view::View, visible::Redaction},
 };
 
@@ -49,10 +49,14 @@ pub(super) async fn get_page(
     let meeting = meeting(request, context)?;
     let query = ZoomQuery::parse(request)?;
     let Some(token) = &query.next_page_token else {
-        let requested =
-            RequestedKey { meeting, kind: Some(kind), meeting_type: query.meeting_type_or_default() };
+        let requested = RequestedKey {
+            meeting,
+            kind: Some(kind),
+            meeting_type: query.meeting_type.unwrap_or(MeetingType::Live),
+        };
         let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
-        let page = Requested::ZoomPage(Slice { offset: 0, size: query.page_size_or_default() });
+        let page =
+            Requested::ZoomPage(Slice { offset: 0, size: query.page_size.unwrap_or(DEFAULT_PAGE_SIZE) });
         let response = response::build(state, request, context, (&snapshot, &provenance), page)?.await;
         state.fetcher.publish_paged(&snapshot);
         return response;
@@ -83,7 +87,11 @@ pub(super) async fn get_participant(
         // No call for an id that no participant can have.
         return Err(Problem::ParticipantNotFound);
     }
-    let requested = RequestedKey { meeting, kind: Some(kind), meeting_type: query.meeting_type_or_default() };
+    let requested = RequestedKey {
+        meeting,
+        kind: Some(kind),
+        meeting_type: query.meeting_type.unwrap_or(MeetingType::Live),
+    };
     let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
     let view = Requested::View(View::ZoomParticipant { wanted });
     response::build(state, request, context, (&snapshot, &provenance), view)?.await

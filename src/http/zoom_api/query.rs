@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 
 use crate::{
-    http::{paging::SLICE_SIZES, problem::Problem},
+    http::{paging::SLICE_SIZES, params, problem::Problem},
     snapshot::MeetingType,
 };
 
 /// Zoom's own default.
-const DEFAULT_PAGE_SIZE: u16 = 1;
+pub(super) const DEFAULT_PAGE_SIZE: u16 = 1;
 
 /// A field is `None` if the query does not contain it. Its value then comes from the page token, or else is the
 /// default.
@@ -29,23 +29,10 @@ impl ZoomQuery {
 
     fn from_text(query: &str) -> Result<Self, Problem> {
         let value = |key: &str| first(query.as_bytes(), key);
-        let meeting_type = match value("type").as_deref() {
-            None => None,
-            Some("live") => Some(MeetingType::Live),
-            Some("past") => Some(MeetingType::Past),
-            Some(_) => return Err(Problem::invalid("type", "type must be live or past.")),
-        };
+        let meeting_type = params::meeting_type(value("type").as_deref())?;
         let page_size = value("page_size").map(|text| page_size(&text)).transpose()?;
         let next_page_token = value("next_page_token").map(Cow::into_owned);
         Ok(Self { meeting_type, page_size, next_page_token })
-    }
-
-    pub(super) fn meeting_type_or_default(&self) -> MeetingType {
-        self.meeting_type.unwrap_or(MeetingType::Live)
-    }
-
-    pub(super) fn page_size_or_default(&self) -> u16 {
-        self.page_size.unwrap_or(DEFAULT_PAGE_SIZE)
     }
 }
 
