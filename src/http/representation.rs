@@ -18,7 +18,7 @@ use super::{
     problem::Problem,
     rendering::Rendering,
     state::AppState,
-    views::{self, MadeView},
+    views,
 };
 use crate::{
     snapshot::{BodyDecoder, Coding, RowRange, Snapshot, Tag},
@@ -175,8 +175,7 @@ async fn made(
     snapshot: &Arc<Snapshot>,
     length_only: bool,
 ) -> Result<BoxBody, Problem> {
-    let MadeView { body, coding: stored } =
-        views::get((&state.cache, &state.views), snapshot, rendering, coding).await?;
+    let (body, stored) = views::get((&state.cache, &state.views), snapshot, rendering, coding).await?;
     let is_decoded = stored != coding;
     let source = if length_only {
         let length = u64::try_from(body.bytes.len()).unwrap_or(u64::MAX);

@@ -67,27 +67,21 @@ impl ViewMaker {
     }
 }
 
-/// A view in the coding in which it is cached.
-pub(super) struct MadeView {
-    pub(super) body: ViewBody,
-    pub(super) coding: Coding,
-}
-
-/// Returns the view from the cache, or makes it, without what the redaction hides. Fails with [`Problem::ParticipantNotFound`] if the view is of a
+/// Returns the view, from the cache or made now, without what the redaction hides, and the coding in which it is cached. Fails with [`Problem::ParticipantNotFound`] if the view is of a
 /// participant that the meeting does not have.
 pub(super) async fn get(
     (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,
     (view, redaction): (&Rendering, Option<&Redaction>),
     coding: Coding,
-) -> Result<MadeView, Problem> {
+) -> Result<(ViewBody, Coding), Problem> {
     let coding = match coding {
         Coding::Identity if view.input_length(snapshot) > LARGE => Coding::Gzip,
         coding => coding,
     };
     let key = ViewKey { tag: snapshot.tag, name: view.name_for(redaction).into(), coding };
     if let Some(body) = cache.views.get(&key) {
-        return Ok(MadeView { body, coding });
+        return Ok((body, coding));
     }
     let deadline = Instant::now() + maker.wait;
     let lock = maker.lock_of(&key);
@@ -95,7 +89,7 @@ pub(super) async fn get(
     let mut turn = turn.map_err(|_| overloaded())?;
     // A large view is not cached, but every request that waited while it was made gets it.
     if let Some(body) = turn.clone().or_else(|| cache.views.get(&key)) {
-        return Ok(MadeView { body, coding });
+        return Ok((body, coding));
     }
     let is_very_large = view.input_length(snapshot) > VERY_LARGE;
     let permits = async {
@@ -120,7 +114,7 @@ pub(super) async fn get(
         Ok(body)
     };
     let body = maker.threads.run(work).await.ok_or(Problem::Internal)??;
-    Ok(MadeView { body, coding })
+    Ok((body, coding))
 }
 
 fn make(view: &Rendering, meeting: &VisibleMeeting<'_>, coding: Coding) -> io::Result<Option<WrittenBody>> {
@@ -171,7 +165,7 @@ mod tests {
         assert_eq!(reason(late), Some(Reason::Overloaded));
         drop(permit);
         let made = get((&cache, &maker), &snapshot, (&page(), None), Coding::Identity).await;
-        assert!(made.is_ok_and(|made| made.body.bytes.ends_with(b"\"participants\":[{}]}")));
+        assert!(made.is_ok_and(|(body, _)| body.bytes.ends_with(b"\"participants\":[{}]}")));
     }
 
     #[actix_web::test]
@@ -195,8 +189,8 @@ mod tests {
         let view = page();
         let made = || get((&cache, &maker), &snapshot, (&view, None), Coding::Identity);
         let (first, second, third) = tokio::join!(made(), made(), made());
-        let bytes = [first, second, third].map(|made| made.ok().unwrap().body.bytes);
+        let bytes = [first, second, third].map(|made| made.ok().unwrap().0.bytes);
         assert!(bytes.iter().all(|other| other.as_ptr() == bytes[0].as_ptr()), "made once");
-        assert!(made().await.ok().unwrap().body.bytes.as_ptr() != bytes[0].as_ptr(), "not cached");
+        assert!(made().await.ok().unwrap().0.bytes.as_ptr() != bytes[0].as_ptr(), "not cached");
     }
 }
