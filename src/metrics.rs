@@ -16,7 +16,6 @@ pub use table::Metrics;
 
 use crate::failure::LimitKind;
 
-/// The gauges of one caller.
 pub(crate) struct CallerGauges<'a> {
     pub(crate) name: &'a str,
     /// The number of its queued calls, and how long the oldest has waited.

@@ -17,7 +17,6 @@ pub(crate) struct TomlDocument<'a> {
     pub(crate) syntax_errors: BTreeMap<usize, String>,
 }
 
-/// A key and its value.
 pub(crate) struct Item<'d, 'a> {
     pub(crate) key: &'d str,
     /// The line of the key, from 1.

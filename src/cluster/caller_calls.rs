@@ -96,7 +96,6 @@ impl CallerCalls {
         text
     }
 
-    /// Handles a reply that acknowledges the report.
     pub(super) fn on_acknowledged(&mut self) {
         for (name, change) in std::mem::take(&mut self.reported) {
             self.unconfirmed.entry(name.clone()).or_default().add(change);

@@ -15,7 +15,6 @@ const NUMBER_LINE: usize = 24;
 #[error("a reply is larger than any that was asked for, or malformed")]
 pub(crate) struct TooLarge;
 
-/// Measures the replies of one connection.
 #[derive(Debug)]
 pub(crate) struct ReplyMeter {
     largest: u64,

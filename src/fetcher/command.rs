@@ -88,7 +88,6 @@ pub(crate) enum FetchSource {
     Cache,
 }
 
-/// The fetcher as `/status` shows it.
 pub(crate) struct FetcherStatus {
     pub(crate) flights: usize,
     pub(crate) waiting: usize,

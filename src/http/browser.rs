@@ -41,14 +41,12 @@ const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 static FRONT: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(pages::front()));
 static GUIDE: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(pages::guide()));
 
-/// Serves `/`.
 pub(super) fn front(request: &HttpRequest) -> HttpResponse {
     let mut response = constant(request, &FRONT);
     response.headers_mut().insert(LINK, HeaderValue::from_static(SERVICE_DESCRIPTION));
     response
 }
 
-/// Serves `/guide`.
 pub(super) fn guide(request: &HttpRequest) -> HttpResponse {
     constant(request, &GUIDE)
 }

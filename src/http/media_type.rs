@@ -32,7 +32,6 @@ impl MediaType {
         }
     }
 
-    /// The value of `Content-Type`.
     pub(super) fn content_type(self) -> HeaderValue {
         // Constants, because `from_static` checks each letter when it runs.
         const JSON: HeaderValue = HeaderValue::from_static(MediaType::Json.essence());

@@ -14,7 +14,6 @@ use crate::{
     metrics::Outcome,
 };
 
-/// An error response.
 #[derive(Debug)]
 pub(super) enum Problem {
     /// The route requires a caller's credential, and the request has no valid one; with the reason if a signed token is refused.
@@ -33,12 +32,10 @@ pub(super) enum Problem {
     },
     /// The token is not one of ours, or its snapshot is gone.
     InvalidPageToken,
-    /// The meeting has no such participant.
     ParticipantNotFound,
     /// No route has this path.
     NotFound,
     MethodNotAllowed {
-        /// The value of `Allow`.
         allow: &'static str,
     },
     /// No representation has a media type that the caller accepts.
@@ -48,15 +45,12 @@ pub(super) enum Problem {
     NoSnapshot(Failure),
 }
 
-/// One row of the table.
 pub(super) struct Row {
     pub(super) status: u16,
     pub(super) code: &'static str,
     pub(super) title: &'static str,
     pub(super) detail: Cow<'static, str>,
-    /// Whether the response can have `Retry-After`.
     pub(super) has_retry_after: bool,
-    /// Whether the response can have `RateLimit`.
     pub(super) has_rate_limit: bool,
     pub(super) outcome: Outcome,
 }

@@ -19,7 +19,6 @@ pub(super) enum Provenance {
     Revalidating,
     /// The cache, because Zoom failed or may not be called.
     StaleInstead(Failure),
-    /// A flight.
     Flight {
         /// The reason why the cache could not serve the request.
         why: FetchReason,

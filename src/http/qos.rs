@@ -137,7 +137,6 @@ fn record_refusal(context: &RequestContext, found: &Result<(Arc<Snapshot>, Prove
     }
 }
 
-/// The failure to find a snapshot.
 pub(super) struct NoSnapshot {
     pub(super) failure: Failure,
     /// Whether the fetcher got the request. It does not if the failure is cached, or if the caller wants nothing

@@ -117,7 +117,6 @@ impl Limits {
     }
 }
 
-/// Appends one member of the list.
 fn add_item(list: &mut String, policy: &str, remaining: u64, resets_in: Option<u64>) {
     let comma = if list.is_empty() { "" } else { ", " };
     write!(list, "{comma}\"{policy}\";r={remaining}").ok();

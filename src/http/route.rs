@@ -20,7 +20,6 @@ vocabulary! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteHandler {
     Qos,
-    /// Serves the summary of a meeting.
     Summary,
     /// Serves a page of participants at Zoom's own path.
     ZoomPage(MeetingKind),
@@ -29,13 +28,10 @@ pub(super) enum RouteHandler {
     /// Returns the caller key as an access token, for clients made for Zoom.
     Token,
     OpenApi,
-    /// Serves the front page.
     Front,
-    /// Serves the caller's guide as a page.
     Guide,
     /// Redirects from the form of an id to the page of its meeting.
     FindMeeting,
-    /// Serves the page of a meeting.
     Page,
     Health,
     Readiness,
@@ -45,7 +41,6 @@ pub(super) enum RouteHandler {
     PurgeMeeting,
 }
 
-/// The methods that a route accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Methods {
     Read,
@@ -72,7 +67,6 @@ impl Methods {
     }
 }
 
-/// One row of the table of routes.
 pub(super) struct Route {
     pub(super) listener: Listener,
     /// The pattern of its paths, which is also its name in traces.

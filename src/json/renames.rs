@@ -25,7 +25,6 @@ pub(crate) struct Renames<'a> {
     undo: Vec<(&'a [u8], Undo<'a>)>,
 }
 
-/// The recorded keys of one open object.
 struct ObjectKeys {
     begin: usize,
     /// The bits of all its recorded keys. Some keys share a bit, but nearly always the bits show that no two keys

@@ -70,7 +70,6 @@ impl UsageRate {
         self.all.add(-1.0, now);
     }
 
-    /// Records a completed refresh.
     pub(super) fn record_refresh(&mut self, sample: RefreshSample, now: Instant) {
         let pages = sample.pages.max(1);
         let calls = f64::from(pages);

@@ -58,7 +58,6 @@ impl Heatmap {
         Ok(Self { axis, limits, common: summary.common_values(), rows })
     }
 
-    /// Returns how many participants have this quality.
     pub(crate) fn count(&self, quality: Quality) -> usize {
         self.rows.iter().filter(|row| row.quality == quality).count()
     }

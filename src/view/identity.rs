@@ -18,7 +18,6 @@ pub(crate) struct ParticipantIdentity<'a> {
     pub(crate) id: Option<Cow<'a, [u8]>>,
     /// The id of the person, with or without an account.
     pub(crate) participant_uuid: Option<Cow<'a, [u8]>>,
-    /// The person's e-mail address.
     pub(crate) email: Option<Cow<'a, [u8]>>,
     /// The beginning of the stay. A person who rejoins has one row for each stay.
     pub(crate) join_time: Option<Cow<'a, [u8]>>,

@@ -89,7 +89,6 @@ pub(crate) const PARTICIPANT: [KnownField; 43] = {
     ]
 };
 
-/// The measurements of the group `cpu_usage`.
 pub(crate) const CPU_USAGE: [KnownField; 4] = {
     use ValueType::Number;
     let field = KnownField::new;

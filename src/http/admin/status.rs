@@ -130,7 +130,6 @@ fn last_failure(fetcher: &FetcherStatus) -> Option<Value> {
     }))
 }
 
-/// Returns one caller's part of the queue.
 pub(super) fn depth_of(caller: u32, depths: &[(u32, QueueDepth)]) -> QueueDepth {
     depths.iter().find_map(|(id, depth)| (*id == caller).then_some(*depth)).unwrap_or_default()
 }

@@ -30,7 +30,6 @@ pub(super) fn of_qos() -> Value {
     of_snapshot(problems(|_| true), (description, views::content()), &["ContentDisposition"])
 }
 
-/// Returns the responses of `/qos/{meetingId}/summary`.
 pub(super) fn of_summary() -> Value {
     let problems = problems(|problem| !matches!(problem, Problem::InvalidPageToken));
     of_snapshot(problems, ("The summary of the meeting, or of a selection.", json_of("Summary")), &[])
@@ -44,7 +43,6 @@ pub(super) fn of_snapshot(
     with_content(problems, found, &[&SNAPSHOT_HEADERS[..], &LIMITS].concat(), more_headers)
 }
 
-/// Returns the responses of `/openapi.json`.
 pub(super) fn of_document() -> Value {
     let problems = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
     let content = json!({ "application/json": { "schema": {

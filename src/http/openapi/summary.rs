@@ -13,7 +13,6 @@ use crate::{
     view::summary::{COMMON_FIELDS, GROUPS, MEASUREMENTS, Quality, SHOWN_FIELDS, SummaryLimit},
 };
 
-/// Returns the path with its description.
 pub(super) fn paths() -> Map<String, Value> {
     let names = ["meetingId", "type", "kind", "participant", "groups", "since", "until"].into_iter();
     let names = names.chain(SummaryLimit::ALL.map(limit_component)).chain(OF_SNAPSHOTS);
@@ -61,7 +60,6 @@ fn limit_schema(limit: SummaryLimit) -> Value {
     json!({ "type": "number", "minimum": 0, "maximum": limit.largest() })
 }
 
-/// Returns the schemas, by name.
 pub(super) fn schemas() -> Value {
     json!({
         "Summary": summary(),

@@ -16,12 +16,10 @@ struct GuidePage {
     html: String,
 }
 
-/// Returns the page at `/`.
 pub(crate) fn front() -> String {
     FrontPage.render().unwrap_or_default()
 }
 
-/// Returns the page at `/guide`.
 pub(crate) fn guide() -> String {
     GuidePage { html: from_markdown(GUIDE) }.render().unwrap_or_default()
 }

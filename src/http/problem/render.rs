@@ -29,7 +29,6 @@ pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// The `Link` to the description of the API (RFC 8631).
 pub(crate) const SERVICE_DESCRIPTION: &str = "</openapi.json>; rel=\"service-desc\"";
 
-/// The JSON body of a problem.
 #[derive(Serialize)]
 pub(crate) struct ProblemDocument<'a> {
     r#type: String,
@@ -111,7 +110,6 @@ impl Problem {
         response
     }
 
-    /// Returns the same facts as HTML.
     fn page(&self, row: &Row, context: &RequestContext, retry_after: Option<u64>) -> String {
         let zoom = self.zoom_for(&context.identity);
         let is_unknown = matches!(self, Self::NoSnapshot(Failure { reason: Reason::MeetingNotFound, .. }));
@@ -120,7 +118,6 @@ impl Problem {
         ProblemPage { row, request_id, offers_past, retry_after, zoom }.render().unwrap_or_default()
     }
 
-    /// Returns the seconds of `Retry-After`.
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::NoSnapshot(failure) => seconds_until(failure.retry_at, Instant::now()),

@@ -36,7 +36,6 @@ const CODE_NO_MEETING: i64 = 3001;
 const CODE_TOO_OLD: i64 = 12702;
 const CODE_TOKEN: i64 = 124;
 
-/// The body of an error.
 #[derive(Debug, Serialize)]
 struct ErrorDocument<'a> {
     code: i64,

@@ -26,7 +26,6 @@ pub(crate) struct HeatmapRow {
     pub(crate) untimed: usize,
     /// How many samples have a time outside the columns. No strip shows them.
     pub(crate) outside: usize,
-    /// How good the connection was.
     pub(crate) quality: Quality,
     /// The measurements above their limits, those with most minutes first.
     pub(crate) reasons: Vec<OverLimit>,
@@ -42,7 +41,6 @@ pub(crate) struct HeatmapRow {
     pub(crate) series: Vec<Series>,
 }
 
-/// A measurement that was above its limit.
 #[derive(Debug)]
 pub(crate) struct OverLimit {
     pub(crate) group: String,
@@ -71,7 +69,6 @@ pub(crate) struct GroupRow {
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) group: String,
-    /// The limit that its measurement has.
     pub(crate) limit: SummaryLimit,
     /// The greatest value in each column.
     pub(crate) values: Vec<Option<f64>>,
@@ -83,7 +80,6 @@ impl HeatmapRow {
         self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the strip of [`Medium::All`].
     pub(crate) fn strip_of_all(&self) -> Option<&Strip> {
         self.strips.first()
     }

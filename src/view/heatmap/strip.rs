@@ -22,7 +22,6 @@ vocabulary! {
 }
 
 impl Medium {
-    /// Returns the media that show a group.
     pub(super) fn of_group(group: &[u8]) -> &'static [Self] {
         match group {
             b"audio_input" | b"audio_output" => &[Self::All, Self::Audio],
@@ -71,7 +70,6 @@ pub(crate) struct Run {
     /// The column after the last one.
     pub(crate) end: usize,
     pub(crate) level: Level,
-    /// The worst values in these columns.
     pub(crate) worst: WorstValues,
 }
 
@@ -80,11 +78,9 @@ pub(crate) struct Strip {
     pub(crate) medium: Medium,
     /// How many samples were measured, those outside the columns too.
     pub(crate) measured: usize,
-    /// How many of them are over.
     pub(crate) over: usize,
     /// How many of them have no column.
     pub(crate) not_shown: usize,
-    /// The worst values of all samples.
     pub(crate) worst: WorstValues,
     /// The measured columns.
     pub(crate) runs: Vec<Run>,
@@ -96,11 +92,8 @@ struct StripCell {
     worst: WorstValues,
 }
 
-/// Collects the cells of one strip.
 pub(super) struct StripBuilder<'c> {
-    /// The column of each sample.
     columns: &'c [Option<usize>],
-    /// The level of each sample.
     levels: Vec<Option<Level>>,
     cells: Vec<StripCell>,
     worst: WorstValues,

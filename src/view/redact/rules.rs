@@ -122,7 +122,6 @@ impl<'a> RedactionRules<'a> {
         Self { hidden, hides_identity, form, person: Person::default(), placeholders: Vec::new() }
     }
 
-    /// Handles a field of the participant.
     fn field(
         &mut self,
         copier: &mut Copier<'a, '_>,

@@ -62,7 +62,6 @@ pub(super) struct Columns {
     other: ColumnName,
     /// How many more can be added.
     free: usize,
-    /// Whether any row needs `other`.
     pub(super) has_other: bool,
 }
 

@@ -216,7 +216,6 @@ fn push_other(name: &[u8], value: &[u8], others: &mut Vec<u8>) {
     }
 }
 
-/// Returns the text with its quotes.
 fn quoted<'a>(text: Text<'a>, input: &Cursor<'a>) -> Result<&'a [u8], Desynced> {
     input.source().get(text.begin()..=text.closing_quote()).ok_or(Desynced)
 }

@@ -61,7 +61,6 @@ impl Quality {
     }
 }
 
-/// How many participants have each quality.
 #[derive(Default)]
 pub(super) struct QualityCounts([usize; Quality::ALL.len()]);
 
