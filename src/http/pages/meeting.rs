@@ -51,16 +51,15 @@ struct MeetingTemplate<'p> {
     /// The seconds after which a page in progress reloads itself.
     refresh: Option<u64>,
     downloads: [Download; 4],
-    common: Vec<CommonRow>,
     counts: String,
     limits: String,
     columns: String,
     columns_count: usize,
-    media: [MediumChoice; Medium::ALL.len()],
+    media: [(&'static str, &'static str); Medium::ALL.len()],
     ticks: Vec<Tick>,
     begin: i64,
     step: usize,
-    limit_values: [(&'static str, f64); SummaryLimit::ALL.len()],
+    limit_values: [(String, f64); SummaryLimit::ALL.len()],
     heatmap: &'p Heatmap,
 }
 
@@ -79,18 +78,6 @@ struct Download {
     name: &'static str,
     href: String,
     file: String,
-}
-
-struct CommonRow {
-    field: &'static str,
-    value: String,
-    affected: usize,
-    of: usize,
-}
-
-struct MediumChoice {
-    word: &'static str,
-    name: &'static str,
 }
 
 struct Tick {
@@ -121,12 +108,6 @@ impl MeetingPage {
     fn template<'p>(&'p self, meeting: &VisibleMeeting<'_>, heatmap: &'p Heatmap) -> MeetingTemplate<'p> {
         let (id, axis) = (meeting.key().meeting.to_string(), heatmap.axis);
         let is_live = meeting.key().meeting_type == MeetingType::Live;
-        let common = heatmap.common.iter().map(|common| CommonRow {
-            field: meeting_words::field(common.field),
-            value: meeting_words::shown(&common.value),
-            affected: common.affected,
-            of: common.of,
-        });
         MeetingTemplate {
             subject: match meeting.key().kind {
                 MeetingKind::Meeting => "Meeting",
@@ -139,13 +120,11 @@ impl MeetingPage {
             other_type: self.other_type(meeting),
             refresh: is_live.then(|| meeting.fresh_for().as_secs().saturating_add(1)),
             downloads: self.downloads(meeting),
-            common: common.collect(),
             counts: meeting_words::counts(heatmap),
             limits: meeting_words::limits(&self.limits),
             columns: meeting_words::columns(axis),
             columns_count: axis.columns,
-            media: Medium::ALL
-                .map(|medium| MediumChoice { word: medium.as_str(), name: meeting_words::medium(medium) }),
+            media: Medium::ALL.map(|medium| (medium.as_str(), meeting_words::medium(medium))),
             ticks: ticks(axis),
             begin: axis.begin_of(0).as_second(),
             step: axis.minutes * 60,

@@ -185,13 +185,8 @@ pub(super) fn measurement_words(limit: SummaryLimit) -> (&'static str, &'static 
 }
 
 /// Returns the name of the attribute that tells the script a limit.
-pub(super) fn limit_attribute(limit: SummaryLimit) -> &'static str {
-    match limit {
-        SummaryLimit::Latency => "latency",
-        SummaryLimit::Jitter => "jitter",
-        SummaryLimit::Loss => "loss",
-        SummaryLimit::Cpu => "cpu",
-    }
+pub(super) fn limit_attribute(limit: SummaryLimit) -> String {
+    measurement_words(limit).0.to_ascii_lowercase()
 }
 
 pub(super) fn medium(medium: Medium) -> &'static str {
@@ -204,7 +199,7 @@ pub(super) fn medium(medium: Medium) -> &'static str {
     }
 }
 
-pub(super) fn field(name: &'static str) -> &'static str {
+pub(super) fn field(name: &str) -> &str {
     match name {
         "user_id" => "User id",
         "email" => "E-mail",
