@@ -2,6 +2,7 @@
 
 use super::copier::Copier;
 use super::cursor::{Cursor, Desynced, Text};
+use super::renames::Renames;
 
 /// The changes that a [`Rewriter`] makes. It copies everything that these methods neither write nor drop.
 pub(crate) trait Rules<'a> {
@@ -11,10 +12,9 @@ pub(crate) trait Rules<'a> {
     /// Returns the scope of a list's elements.
     fn element(list: Self::Scope) -> Self::Scope;
 
-    fn open_object(&mut self, _: Self::Scope) {}
-
-    fn close_object(&mut self, _: Self::Scope) -> Result<(), Desynced> {
-        Ok(())
+    /// Returns the recorder of the keys of objects in this scope; `None` if their keys are not recorded.
+    fn renames(&mut self, _: Self::Scope) -> Option<&mut Renames<'a>> {
+        None
     }
 
     /// Handles an entry of an object in `scope`, with the input after the key. Returns the scope of the value if the
@@ -78,7 +78,9 @@ impl<'a, 'o, R: Rules<'a>> Rewriter<'a, 'o, R> {
             b'{' => {
                 self.copier.input.step();
                 self.open.push(Open { is_object: true, scope });
-                self.rules.open_object(scope);
+                if let Some(renames) = self.rules.renames(scope) {
+                    renames.open_object();
+                }
                 Ok(if self.copier.token()? == b'}' { Position::After } else { Position::Entry })
             }
             b'[' => {
@@ -119,8 +121,8 @@ impl<'a, 'o, R: Rules<'a>> Rewriter<'a, 'o, R> {
             b',' => Ok(Position::Value(scope)),
             b'}' | b']' => {
                 self.open.pop();
-                if is_object {
-                    self.rules.close_object(scope)?;
+                if is_object && let Some(renames) = self.rules.renames(scope) {
+                    renames.close_object()?;
                 }
                 Ok(Position::After)
             }

@@ -64,14 +64,8 @@ impl<'a> Rules<'a> for ZoomShape<'a> {
         list.element()
     }
 
-    fn open_object(&mut self, scope: Scope) {
-        if scope == Scope::Qos {
-            self.renames.open_object();
-        }
-    }
-
-    fn close_object(&mut self, scope: Scope) -> Result<(), Desynced> {
-        if scope == Scope::Qos { self.renames.close_object() } else { Ok(()) }
+    fn renames(&mut self, scope: Scope) -> Option<&mut Renames<'a>> {
+        (scope == Scope::Qos).then_some(&mut self.renames)
     }
 
     fn entry(
