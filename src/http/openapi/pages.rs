@@ -5,15 +5,13 @@ use serde_json::{Map, Value, json};
 use super::{
     page_responses::{of_constant_page, of_front_page, of_page, of_redirect},
     parts::{OF_SNAPSHOTS, ReadPath},
-    summary::limit_component,
+    summary::LIMITS,
 };
-use crate::view::summary::SummaryLimit;
 
 /// Returns the descriptions of the pages, by path.
 pub(super) fn paths() -> Map<String, Value> {
-    let limits = SummaryLimit::ALL.map(limit_component);
-    let of_meeting = ["meetingId", "type", "kind"].into_iter().chain(limits).chain(OF_SNAPSHOTS);
-    let of_form = ["shownId", "type", "kind"].into_iter().chain(limits).chain(["requestId"]);
+    let of_meeting = ["meetingId", "type", "kind"].into_iter().chain(LIMITS).chain(OF_SNAPSHOTS);
+    let of_form = ["shownId", "type", "kind"].into_iter().chain(LIMITS).chain(["requestId"]);
     let of_constant = || vec!["ifNoneMatch", "acceptEncoding", "requestId"];
     let pages = [
         ("/", "FrontPage", "The page with a form for a meeting's id", of_constant(), of_front_page()),

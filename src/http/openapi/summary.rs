@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn paths() -> Map<String, Value> {
     let names = ["meetingId", "type", "kind", "participant", "groups", "since", "until"].into_iter();
-    let names = names.chain(SummaryLimit::ALL.map(limit_component)).chain(OF_SNAPSHOTS);
+    let names = names.chain(LIMITS).chain(OF_SNAPSHOTS);
     let path = ReadPath {
         operation: "MeetingSummary",
         parameters: names.collect(),
@@ -34,26 +34,20 @@ pub(super) fn paths() -> Map<String, Value> {
     [("/qos/{meetingId}/summary".to_owned(), path.describe())].into_iter().collect()
 }
 
-/// Returns the name of the component that describes a limit's parameter.
-pub(super) fn limit_component(limit: SummaryLimit) -> &'static str {
-    match limit {
-        SummaryLimit::Latency => "latencyLimit",
-        SummaryLimit::Jitter => "jitterLimit",
-        SummaryLimit::Loss => "lossLimit",
-        SummaryLimit::Cpu => "cpuLimit",
-    }
-}
+/// The components that describe the parameters of the limits, in the order of [`SummaryLimit::ALL`].
+pub(super) const LIMITS: [&str; SummaryLimit::ALL.len()] =
+    ["latencyLimit", "jitterLimit", "lossLimit", "cpuLimit"];
 
 /// Returns the parameters, by the names of their components.
 pub(super) fn parameters() -> Value {
-    let described = |limit: SummaryLimit| {
+    let described = |(limit, component): (SummaryLimit, &str)| {
         let name = limit.as_str();
         let description = format!(
             "Replaces the configured `summary.{name}`: a minute above it counts as over. Digits with or without decimals."
         );
-        (limit_component(limit).to_owned(), query_parameter(name, limit_schema(limit), &description))
+        (component.to_owned(), query_parameter(name, limit_schema(limit), &description))
     };
-    Value::Object(SummaryLimit::ALL.into_iter().map(described).collect())
+    Value::Object(SummaryLimit::ALL.into_iter().zip(LIMITS).map(described).collect())
 }
 
 fn limit_schema(limit: SummaryLimit) -> Value {
