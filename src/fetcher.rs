@@ -93,21 +93,16 @@ impl Fetcher {
     pub fn prepare(dependencies: Dependencies) -> (Self, FetcherTask) {
         let (sender, commands) = mpsc::unbounded_channel();
         let signals = Signals::new();
-        let redis = dependencies.cluster.is_some().then(|| signals.redis.subscribe());
-        let quota = dependencies.quota.subscribe();
-        let fetcher = Self::new(sender, &signals, quota, redis, dependencies.config.wait);
+        let fetcher = Self {
+            commands: sender,
+            credentials: signals.credentials.subscribe(),
+            blocked: signals.blocked.subscribe(),
+            webinars: signals.webinars.subscribe(),
+            quota: dependencies.quota.subscribe(),
+            redis: dependencies.cluster.is_some().then(|| signals.redis.subscribe()),
+            wait: dependencies.config.wait,
+        };
         (fetcher, FetcherTask { dependencies, commands, signals })
-    }
-
-    fn new(
-        commands: mpsc::UnboundedSender<FetcherCommand>,
-        signals: &Signals,
-        quota: watch::Receiver<QuotaStatus>,
-        redis: Option<watch::Receiver<RedisStatus>>,
-        wait: Duration,
-    ) -> Self {
-        let (credentials, blocked) = (signals.credentials.subscribe(), signals.blocked.subscribe());
-        Self { commands, credentials, blocked, webinars: signals.webinars.subscribe(), quota, redis, wait }
     }
 
     /// Gets a snapshot by a flight in progress or a new one, and waits up to `server.wait`. A new flight's calls count
@@ -256,8 +251,16 @@ mod tests {
     fn a_purge_fails_if_the_fetcher_has_stopped_or_stops_meanwhile() {
         for gone_before in [true, false] {
             let (sender, mut commands) = mpsc::unbounded_channel();
-            let (_published, quota) = watch::channel(QuotaStatus::default());
-            let fetcher = Fetcher::new(sender, &Signals::new(), quota, None, Duration::ZERO);
+            let signals = Signals::new();
+            let fetcher = Fetcher {
+                commands: sender,
+                credentials: signals.credentials.subscribe(),
+                blocked: signals.blocked.subscribe(),
+                webinars: signals.webinars.subscribe(),
+                quota: watch::channel(QuotaStatus::default()).1,
+                redis: None,
+                wait: Duration::ZERO,
+            };
             let purged = actix_rt::System::new().block_on(async move {
                 if gone_before {
                     drop(commands);
