@@ -12,6 +12,7 @@ mod constant;
 mod context;
 mod credentials;
 mod disconnect;
+mod exchange;
 mod media_type;
 mod negotiation;
 mod openapi;
@@ -39,7 +40,7 @@ mod zoom_api;
 use std::panic::AssertUnwindSafe;
 
 use actix_web::{
-    Error, HttpRequest, HttpResponse,
+    Error, HttpResponse,
     dev::{Payload, ServiceRequest, ServiceResponse, fn_service},
     http::{
         ConnectionType,
@@ -52,7 +53,8 @@ use futures_util::{FutureExt as _, future::Either};
 use self::{
     access_log::InFlight,
     auth::Identity,
-    context::{RequestContext, X_REQUEST_ID},
+    context::X_REQUEST_ID,
+    exchange::Exchange,
     problem::Problem,
     route::{Methods, Route, RouteHandler},
 };
@@ -135,8 +137,8 @@ fn serve(
             // Boxed; otherwise the future of every hit would need room for it.
             Box::pin(in_flight.await_identity(request.headers())).await;
         }
-        let mut response =
-            answer(listener, &request, &mut payload, &in_flight.state, &in_flight.context).await;
+        let exchange = Exchange { request: &request, state: &in_flight.state, context: &in_flight.context };
+        let mut response = answer(listener, exchange, &mut payload).await;
         if listener == Listener::Callers {
             browser::adapt(&request, in_flight.context.route, &mut response);
         }
@@ -154,77 +156,63 @@ fn serve(
     }
 }
 
-async fn answer(
-    listener: Listener,
-    request: &HttpRequest,
-    payload: &mut Payload,
-    state: &AppState,
-    context: &RequestContext,
-) -> HttpResponse {
-    let Some(route) = context.route else { return refuse(listener, &Problem::NotFound, request, context) };
-    if !route.methods.allow(request.method()) {
+async fn answer(listener: Listener, exchange: Exchange<'_>, payload: &mut Payload) -> HttpResponse {
+    let Some(route) = exchange.context.route else { return refuse(listener, &Problem::NotFound, exchange) };
+    if !route.methods.allow(exchange.request.method()) {
         let problem = Problem::MethodNotAllowed { allow: route.methods.as_str() };
-        return refuse(listener, &problem, request, context);
+        return refuse(listener, &problem, exchange);
     }
     // Without this, a panic would close the connection without a response.
-    match AssertUnwindSafe(dispatch(route.handler, request, payload, state, context)).catch_unwind().await {
+    match AssertUnwindSafe(dispatch(route.handler, exchange, payload)).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(problem)) => refuse(listener, &problem, request, context),
-        Err(_) => refuse(listener, &Problem::Internal, request, context),
+        Ok(Err(problem)) => refuse(listener, &problem, exchange),
+        Err(_) => refuse(listener, &Problem::Internal, exchange),
     }
 }
 
 /// Responds with the problem, in Zoom's format if the path is one of Zoom's.
-fn refuse(
-    listener: Listener,
-    problem: &Problem,
-    request: &HttpRequest,
-    context: &RequestContext,
-) -> HttpResponse {
-    if listener == Listener::Callers && zoom_api::is_zooms_path(request.uri().path()) {
-        return zoom_api::respond(problem, request, context);
+fn refuse(listener: Listener, problem: &Problem, exchange: Exchange<'_>) -> HttpResponse {
+    if listener == Listener::Callers && zoom_api::is_zooms_path(exchange.request.uri().path()) {
+        return zoom_api::respond(problem, exchange);
     }
-    problem.respond(context)
+    problem.respond(exchange.context)
 }
 
 /// Calls the handler; the caller turns its problem into a response. The other handlers are boxed; otherwise the future of
 /// every hit would need room for theirs.
 fn dispatch<'a>(
     handler: RouteHandler,
-    request: &'a HttpRequest,
+    exchange: Exchange<'a>,
     payload: &'a mut Payload,
-    state: &'a AppState,
-    context: &'a RequestContext,
 ) -> impl Future<Output = Result<HttpResponse, Problem>> + use<'a> {
     match handler {
-        RouteHandler::Qos => Either::Left(qos::get(request, state, context)),
-        _ => Either::Right(Box::pin(dispatch_other(handler, request, payload, state, context))),
+        RouteHandler::Qos => Either::Left(qos::get(exchange)),
+        _ => Either::Right(Box::pin(dispatch_other(handler, exchange, payload))),
     }
 }
 
 async fn dispatch_other(
     handler: RouteHandler,
-    request: &HttpRequest,
+    exchange: Exchange<'_>,
     payload: &mut Payload,
-    state: &AppState,
-    context: &RequestContext,
 ) -> Result<HttpResponse, Problem> {
+    let Exchange { request, state, context } = exchange;
     match handler {
-        RouteHandler::Qos => qos::get(request, state, context).await,
-        RouteHandler::Summary => summary::get(request, state, context).await,
-        RouteHandler::ZoomPage(kind) => zoom_api::get_page(request, state, context, kind).await,
-        RouteHandler::ZoomParticipant(kind) => zoom_api::get_participant(request, state, context, kind).await,
-        RouteHandler::Token => Ok(zoom_api::post_token(request, payload.take(), state, context).await),
+        RouteHandler::Qos => qos::get(exchange).await,
+        RouteHandler::Summary => summary::get(exchange).await,
+        RouteHandler::ZoomPage(kind) => zoom_api::get_page(exchange, kind).await,
+        RouteHandler::ZoomParticipant(kind) => zoom_api::get_participant(exchange, kind).await,
+        RouteHandler::Token => Ok(zoom_api::post_token(exchange, payload.take()).await),
         RouteHandler::OpenApi => Ok(openapi::get(request)),
         RouteHandler::Front => Ok(browser::front(request)),
         RouteHandler::Guide => Ok(browser::guide(request)),
-        RouteHandler::FindMeeting => browser::find_meeting(request, context),
-        RouteHandler::Page => browser::get_meeting(request, state, context).await,
+        RouteHandler::FindMeeting => browser::find_meeting(exchange),
+        RouteHandler::Page => browser::get_meeting(exchange).await,
         RouteHandler::Health => Ok(admin::health()),
         RouteHandler::Readiness => Ok(admin::readiness(state)),
         RouteHandler::Metrics => Ok(admin::metrics(state, context).await),
         RouteHandler::Status => Ok(admin::status(state, context).await),
-        RouteHandler::PurgeAll | RouteHandler::PurgeMeeting => admin::purge(request, state, context).await,
+        RouteHandler::PurgeAll | RouteHandler::PurgeMeeting => admin::purge(exchange).await,
     }
 }
 

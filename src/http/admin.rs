@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 pub(super) use self::status::status;
 use super::{
-    context::RequestContext, credentials::Credential, params, problem::Problem, route::RouteHandler,
-    state::AppState,
+    context::RequestContext, credentials::Credential, exchange::Exchange, params, problem::Problem,
+    route::RouteHandler, state::AppState,
 };
 use crate::{
     fetcher::{Credentials, Purge, RedisStatus},
@@ -98,13 +98,9 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
 
 /// Purges one meeting, one type of it, or the complete cache. Responds with 204 whether or not there was anything to
 /// purge.
-pub(super) async fn purge(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-) -> Result<HttpResponse, Problem> {
-    check_key(request, state)?;
-    state.fetcher.purge(parse_purge(request, context)?).await.map_err(Problem::NoSnapshot)?;
+pub(super) async fn purge(exchange: Exchange<'_>) -> Result<HttpResponse, Problem> {
+    check_key(exchange.request, exchange.state)?;
+    exchange.state.fetcher.purge(parse_purge(exchange)?).await.map_err(Problem::NoSnapshot)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -117,7 +113,8 @@ fn check_key(request: &HttpRequest, state: &AppState) -> Result<(), Problem> {
     }
 }
 
-fn parse_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge, Problem> {
+fn parse_purge(exchange: Exchange<'_>) -> Result<Purge, Problem> {
+    let Exchange { request, context, .. } = exchange;
     if context.route.is_some_and(|route| route.handler == RouteHandler::PurgeAll) {
         return match params::single_valued(request, ["type"])? {
             [None] => Ok(Purge::All),
@@ -128,7 +125,7 @@ fn parse_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge,
             )),
         };
     }
-    let meeting = params::meeting(request, context)?;
+    let meeting = params::meeting(exchange)?;
     let [meeting_type] = params::single_valued(request, ["type"])?;
     Ok(Purge::Meeting { meeting, meeting_type: params::meeting_type(meeting_type.as_deref())? })
 }

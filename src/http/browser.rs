@@ -16,7 +16,7 @@ use url::form_urlencoded::Serializer;
 
 use super::{
     constant::ConstantBody,
-    context::RequestContext,
+    exchange::Exchange,
     media_type,
     pages::{self, MeetingPage},
     params::{self, single_valued},
@@ -24,7 +24,6 @@ use super::{
     qos,
     representation::Requested,
     route::Route,
-    state::AppState,
     summary,
 };
 use crate::{
@@ -58,7 +57,8 @@ fn constant(request: &HttpRequest, page: &ConstantBody) -> HttpResponse {
 }
 
 /// Serves `/meetings?id=…`: redirects from the form, which works without script, to the meeting's own page.
-pub(super) fn find_meeting(request: &HttpRequest, context: &RequestContext) -> Result<HttpResponse, Problem> {
+pub(super) fn find_meeting(exchange: Exchange<'_>) -> Result<HttpResponse, Problem> {
+    let Exchange { request, context, .. } = exchange;
     context.identity.caller()?;
     let [id, meeting_type, kind] = single_valued(request, ["id", "type", "kind"])?;
     let meeting = MeetingId::parse_as_shown(id.as_deref().unwrap_or_default());
@@ -78,14 +78,11 @@ pub(super) fn find_meeting(request: &HttpRequest, context: &RequestContext) -> R
 }
 
 /// Serves `/meetings/{meetingId}`.
-pub(super) async fn get_meeting(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn get_meeting(exchange: Exchange<'_>) -> Result<HttpResponse, Problem> {
+    let Exchange { request, state, context } = exchange;
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
-    let meeting = params::meeting(request, context)?;
+    let meeting = params::meeting(exchange)?;
     let [meeting_type, kind] = single_valued(request, ["type", "kind"])?;
     let meeting_type = params::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
     context.page_type.set(Some(meeting_type));
@@ -93,7 +90,7 @@ pub(super) async fn get_meeting(
     let limits = summary::limits(request, state.summary_limits)?;
     let requested = RequestedKey { meeting, kind, meeting_type };
     let page = Requested::Page(MeetingPage { limits, stale: None });
-    qos::respond(request, state, context, (caller, requested), page).await
+    qos::respond(exchange, (caller, requested), page).await
 }
 
 /// Returns whether a browser sent the request for a person. For `<a download>`, Chromium sends no `Accept`, but

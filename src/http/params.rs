@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 
 use super::{
-    context::RequestContext,
+    exchange::Exchange,
     paging::{PageToken, SLICE_SIZES, Slice},
     problem::Problem,
     route::PathIds,
@@ -49,12 +49,9 @@ pub(super) enum Portion {
 
 impl QosRequest {
     /// Parses the request. `keys` are those of the page tokens, if the caller's are sealed.
-    pub(super) fn parse(
-        request: &HttpRequest,
-        context: &RequestContext,
-        keys: Option<&HidingKeys>,
-    ) -> Result<Self, Problem> {
-        let meeting = meeting(request, context)?;
+    pub(super) fn parse(exchange: Exchange<'_>, keys: Option<&HidingKeys>) -> Result<Self, Problem> {
+        let request = exchange.request;
+        let meeting = meeting(exchange)?;
         let [meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows] =
             single_valued(request, QUERY)?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
@@ -75,14 +72,16 @@ impl QosRequest {
 }
 
 /// Parses the meeting in the path. Reads the raw path, because actix decodes some escapes and leaves others.
-pub(super) fn meeting(request: &HttpRequest, context: &RequestContext) -> Result<MeetingId, Problem> {
+pub(super) fn meeting(exchange: Exchange<'_>) -> Result<MeetingId, Problem> {
+    let Exchange { request, context, .. } = exchange;
     let parsed =
         context.route.map_or(Err(InvalidMeetingId::Missing), |route| route.meeting(request.uri().path()));
     parsed.map_err(Problem::InvalidMeetingId)
 }
 
 /// Returns the raw ids in the path; empty for those that the route does not have.
-pub(super) fn path_ids<'r>(request: &'r HttpRequest, context: &RequestContext) -> PathIds<'r> {
+pub(super) fn path_ids(exchange: Exchange<'_>) -> PathIds<'_> {
+    let Exchange { request, context, .. } = exchange;
     context.route.and_then(|route| route.match_path(request.uri().path())).unwrap_or_default()
 }
 

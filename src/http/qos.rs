@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Instant};
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 
 use super::{
     cache_control,
     context::RequestContext,
     disconnect::disconnected,
+    exchange::Exchange,
     paging::PageToken,
     params::{Portion, QosRequest},
     problem::Problem,
@@ -30,55 +31,49 @@ use crate::{
     view::visible::Redaction,
 };
 
-pub(super) async fn get(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem> {
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
-    let caller = context.identity.caller()?;
-    let redaction = state.redaction(&context.identity);
+    let identity = &exchange.context.identity;
+    let caller = identity.caller()?;
+    let redaction = exchange.state.redaction(identity);
     let keys = redaction.as_ref().map(Redaction::keys);
-    let QosRequest { requested, portion } = QosRequest::parse(request, context, keys)?;
+    let QosRequest { requested, portion } = QosRequest::parse(exchange, keys)?;
     let part = match portion {
         Portion::Whole => Requested::Whole,
         Portion::FirstSlice(slice) => Requested::Slice(slice),
         Portion::View(view) => Requested::View(view),
-        Portion::NextSlice(token) => return next_slice(request, state, context, requested, token).await,
+        Portion::NextSlice(token) => return next_slice(exchange, requested, token).await,
     };
-    respond(request, state, context, (caller, requested), part).await
+    respond(exchange, (caller, requested), part).await
 }
 
 /// Finds a snapshot, and responds with a part or form of it.
 pub(super) async fn respond(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
+    exchange: Exchange<'_>,
     (caller, requested): (&Arc<Caller>, RequestedKey),
     part: Requested,
 ) -> Result<HttpResponse, Problem> {
-    let found = find(state, request, context, caller, requested).await;
-    match found {
+    match find(exchange, caller, requested).await {
         Ok((snapshot, provenance)) => {
             let found = (&snapshot, &provenance);
             let is_slice = matches!(part, Requested::Slice(_));
-            let mut response = response::build(state, request, context, found, part)?.await?;
+            let mut response = response::build(exchange, found, part)?.await?;
             if is_slice {
-                state.fetcher.publish_paged(&snapshot);
+                exchange.state.fetcher.publish_paged(&snapshot);
             }
             match &provenance {
                 Provenance::Hit | Provenance::LateHit | Provenance::Revalidating => {}
-                Provenance::Flight { .. } => add_rate_limit(state, caller, None, &mut response),
+                Provenance::Flight { .. } => add_rate_limit(exchange.state, caller, None, &mut response),
                 Provenance::StaleInstead(failure) => {
-                    add_rate_limit(state, caller, Some(failure), &mut response);
+                    add_rate_limit(exchange.state, caller, Some(failure), &mut response);
                 }
             }
             Ok(response)
         }
         Err(NoSnapshot { failure, asked_fetcher: false }) => Err(Problem::NoSnapshot(failure)),
         Err(NoSnapshot { failure, asked_fetcher: true }) => {
-            let mut response = Problem::NoSnapshot(failure.clone()).respond(context);
-            add_rate_limit(state, caller, Some(&failure), &mut response);
+            let mut response = Problem::NoSnapshot(failure.clone()).respond(exchange.context);
+            add_rate_limit(exchange.state, caller, Some(&failure), &mut response);
             Ok(response)
         }
     }
@@ -86,21 +81,18 @@ pub(super) async fn respond(
 
 /// Responds with a slice of the snapshot that the token names, however old the snapshot is.
 async fn next_slice(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
+    exchange: Exchange<'_>,
     requested: RequestedKey,
     token: PageToken,
 ) -> Result<HttpResponse, Problem> {
-    let snapshot = paged_snapshot(state, context, requested, &token).await?;
+    let snapshot = paged_snapshot(exchange, requested, &token).await?;
     let (found, slice) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
-    response::build(state, request, context, found, slice)?.await
+    response::build(exchange, found, slice)?.await
 }
 
 /// Returns the snapshot that the token names, from this replica or another one.
 pub(super) async fn paged_snapshot(
-    state: &AppState,
-    context: &RequestContext,
+    exchange: Exchange<'_>,
     requested: RequestedKey,
     token: &PageToken,
 ) -> Result<Arc<Snapshot>, Problem> {
@@ -109,8 +101,8 @@ pub(super) async fn paged_snapshot(
         return Err(Problem::InvalidPageToken);
     }
     let key = requested.of_kind(token.kind);
-    let snapshot = match state.cache.snapshot(&key, token.tag, context.received) {
-        None => Box::pin(state.fetcher.fetch_paged(key, token.tag)).await,
+    let snapshot = match exchange.state.cache.snapshot(&key, token.tag, exchange.context.received) {
+        None => Box::pin(exchange.state.fetcher.fetch_paged(key, token.tag)).await,
         cached => cached,
     };
     let snapshot = snapshot.filter(|snapshot| token.slice.offset() < snapshot.rows());
@@ -155,12 +147,11 @@ impl NoSnapshot {
 }
 
 pub(super) async fn find(
-    state: &AppState,
-    request: &HttpRequest,
-    context: &RequestContext,
+    exchange: Exchange<'_>,
     caller: &Arc<Caller>,
     requested: RequestedKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
+    let Exchange { request, state, context } = exchange;
     let flight_link = || context.flight_link.as_deref().cloned().unwrap_or_default();
     let (directives, now) = (cache_control::parse(request.headers()), context.received);
     let (key, entry) = state.cache.find(requested, now);

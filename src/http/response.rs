@@ -7,17 +7,17 @@ use std::{
 
 use super::{
     context::RequestContext,
+    exchange::Exchange,
     media_type::{HTML, MediaType},
     pages::content_security_policy,
     preconditions,
     problem::Problem,
     provenance::{FreshHit, Provenance, cache_control, header_value},
     representation::{Representation, Requested},
-    state::AppState,
 };
 use crate::{metrics::Outcome, snapshot::Snapshot};
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::{
         Method, StatusCode,
         header::{
@@ -35,14 +35,13 @@ const DATE_TICK: Duration = Duration::from_secs(1);
 
 /// Builds the response with this snapshot, or with a part or form of it.
 pub(super) fn build<'a>(
-    state: &'a AppState,
-    request: &HttpRequest,
-    context: &RequestContext,
+    exchange: Exchange<'a>,
     (snapshot, provenance): (&'a Arc<Snapshot>, &Provenance),
     requested: Requested,
 ) -> Result<impl Future<Output = Result<HttpResponse, Problem>> + use<'a>, Problem> {
+    let Exchange { request, state, .. } = exchange;
     // Not in the future: the future of every hit would need room for all that only the head needs.
-    let (response, representation) = head(state, request, context, (snapshot, provenance), requested)?;
+    let (response, representation) = head(exchange, (snapshot, provenance), requested)?;
     let is_modified = response.status() != StatusCode::NOT_MODIFIED;
     let etag = response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
     // A caller that sends this tag has got the view before. After any other match, the participant may not exist, and then
@@ -61,12 +60,11 @@ pub(super) fn build<'a>(
 
 /// Builds the head: a `304` if the caller has this representation.
 fn head(
-    state: &AppState,
-    request: &HttpRequest,
-    context: &RequestContext,
+    exchange: Exchange<'_>,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
     mut requested: Requested,
 ) -> Result<(HttpResponse, Representation), Problem> {
+    let Exchange { request, state, context } = exchange;
     // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests have waited
     // since.
     let now = if provenance.is_cached() { context.received } else { Instant::now() };

@@ -3,13 +3,12 @@
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::{
-    context::RequestContext,
+    exchange::Exchange,
     media_type,
     params::{self, QUERY, single_valued},
     problem::Problem,
     qos,
     representation::Requested,
-    state::AppState,
     view_params::ViewParams,
 };
 use crate::{
@@ -20,14 +19,11 @@ use crate::{
     },
 };
 
-pub(super) async fn get(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem> {
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
+    let Exchange { request, state, context } = exchange;
     let caller = context.identity.caller()?;
-    let meeting = params::meeting(request, context)?;
+    let meeting = params::meeting(exchange)?;
     let [meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows] =
         single_valued(request, QUERY)?;
     let meeting_type = params::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
@@ -46,7 +42,7 @@ pub(super) async fn get(
     }
     let requested = RequestedKey { meeting, kind, meeting_type };
     let part = Requested::View(View::Summary { selection: Box::new(selection), limits });
-    qos::respond(request, state, context, (caller, requested), part).await
+    qos::respond(exchange, (caller, requested), part).await
 }
 
 /// Returns the limits, each replaced by that of the query.

@@ -9,7 +9,7 @@ mod token;
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 
 use self::query::{DEFAULT_PAGE_SIZE, ZoomQuery};
 pub(super) use self::{
@@ -17,7 +17,7 @@ pub(super) use self::{
     token::{EXPIRES_IN_SECONDS as TOKEN_EXPIRES_IN, INVALID_CLIENT_CODE, post as post_token},
 };
 use super::{
-    context::RequestContext,
+    exchange::Exchange,
     paging::{PageToken, Slice},
     params::{meeting, path_ids},
     problem::Problem,
@@ -25,7 +25,6 @@ use super::{
     qos::{self, paged_snapshot},
     representation::Requested,
     response,
-    state::AppState,
 };
 use crate::{
     callers::Caller,
@@ -39,14 +38,10 @@ pub(super) fn is_zooms_path(path: &str) -> bool {
 }
 
 /// `GET /v2/metrics/{meetings|webinars}/{id}/participants/qos`.
-pub(super) async fn get_page(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-    kind: MeetingKind,
-) -> Result<HttpResponse, Problem> {
+pub(super) async fn get_page(exchange: Exchange<'_>, kind: MeetingKind) -> Result<HttpResponse, Problem> {
+    let Exchange { request, state, context } = exchange;
     let caller = context.identity.caller()?;
-    let meeting = meeting(request, context)?;
+    let meeting = meeting(exchange)?;
     let query = ZoomQuery::parse(request)?;
     let Some(token) = &query.next_page_token else {
         let requested = RequestedKey {
@@ -54,10 +49,10 @@ pub(super) async fn get_page(
             kind: Some(kind),
             meeting_type: query.meeting_type.unwrap_or(MeetingType::Live),
         };
-        let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
+        let (snapshot, provenance) = find(exchange, (caller, requested)).await?;
         let page =
             Requested::ZoomPage(Slice { offset: 0, size: query.page_size.unwrap_or(DEFAULT_PAGE_SIZE) });
-        let response = response::build(state, request, context, (&snapshot, &provenance), page)?.await;
+        let response = response::build(exchange, (&snapshot, &provenance), page)?.await;
         state.fetcher.publish_paged(&snapshot);
         return response;
     };
@@ -66,22 +61,21 @@ pub(super) async fn get_page(
     token.slice.size = query.page_size.unwrap_or(token.slice.size);
     let meeting_type = query.meeting_type.unwrap_or(token.meeting_type);
     let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
-    let snapshot = paged_snapshot(state, context, requested, &token).await?;
+    let snapshot = paged_snapshot(exchange, requested, &token).await?;
     let page = Requested::ZoomPage(token.slice);
-    response::build(state, request, context, (&snapshot, &Provenance::Hit), page)?.await
+    response::build(exchange, (&snapshot, &Provenance::Hit), page)?.await
 }
 
 /// `GET /v2/metrics/{meetings|webinars}/{id}/participants/{participantId}/qos`.
 pub(super) async fn get_participant(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
+    exchange: Exchange<'_>,
     kind: MeetingKind,
 ) -> Result<HttpResponse, Problem> {
+    let Exchange { request, context, .. } = exchange;
     let caller = context.identity.caller()?;
-    let meeting = meeting(request, context)?;
+    let meeting = meeting(exchange)?;
     let query = ZoomQuery::parse(request)?;
-    let wanted = path_ids(request, context).participant;
+    let wanted = path_ids(exchange).participant;
     let wanted = percent_encoding::percent_decode_str(wanted).decode_utf8_lossy().into_owned();
     if wanted.is_empty() {
         // No call for an id that no participant can have.
@@ -92,17 +86,15 @@ pub(super) async fn get_participant(
         kind: Some(kind),
         meeting_type: query.meeting_type.unwrap_or(MeetingType::Live),
     };
-    let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
+    let (snapshot, provenance) = find(exchange, (caller, requested)).await?;
     let view = Requested::View(View::ZoomParticipant { wanted });
-    response::build(state, request, context, (&snapshot, &provenance), view)?.await
+    response::build(exchange, (&snapshot, &provenance), view)?.await
 }
 
 async fn find(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
+    exchange: Exchange<'_>,
     (caller, requested): (&Arc<Caller>, RequestedKey),
 ) -> Result<(Arc<Snapshot>, Provenance), Problem> {
-    let found = qos::find(state, request, context, caller, requested).await;
+    let found = qos::find(exchange, caller, requested).await;
     found.map_err(|nothing| Problem::NoSnapshot(nothing.failure))
 }

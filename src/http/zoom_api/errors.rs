@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::header::{HeaderName, RETRY_AFTER},
 };
 use percent_encoding::percent_decode_str;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     failure::{CallerLimit, Failure, Reason, RedactedText, ZoomError},
     hiding::{FieldGroup, HiddenFields},
-    http::{context::RequestContext, params::path_ids, problem::Problem},
+    http::{exchange::Exchange, params::path_ids, problem::Problem},
     view::redact::is_pseudonym,
 };
 
@@ -51,15 +51,11 @@ struct FieldError<'a> {
 }
 
 /// Responds to a request at one of Zoom's paths, and records the outcome in its context.
-pub(in crate::http) fn respond(
-    problem: &Problem,
-    request: &HttpRequest,
-    context: &RequestContext,
-) -> HttpResponse {
-    let ids = path_ids(request, context);
-    let hidden = context.identity.hidden_fields();
+pub(in crate::http) fn respond(problem: &Problem, exchange: Exchange<'_>) -> HttpResponse {
+    let ids = path_ids(exchange);
+    let hidden = exchange.context.identity.hidden_fields();
     let (status, body) = translate(problem, (ids.meeting, ids.participant), hidden);
-    let mut response = problem.begin_response(&problem.row(), status, context);
+    let mut response = problem.begin_response(&problem.row(), status, exchange.context);
     let retry_at = match problem {
         Problem::NoSnapshot(failure) => {
             if status == 429 {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     dev::Payload,
     http::{StatusCode, header::CACHE_CONTROL},
     web::Bytes,
@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::query::first;
 use crate::{
     callers::Callers,
-    http::{auth::find_by_basic, context::RequestContext, credentials::BasicCredentials, state::AppState},
+    http::{auth::find_by_basic, credentials::BasicCredentials, exchange::Exchange},
     metrics::Outcome,
 };
 
@@ -54,12 +54,8 @@ const INVALID_CLIENT: TokenRefusal =
 const UNSUPPORTED_GRANT: TokenRefusal =
     TokenRefusal { reason: "unsupported grant type", error: "unsupported_grant_type" };
 
-pub(in crate::http) async fn post(
-    request: &HttpRequest,
-    payload: Payload,
-    state: &AppState,
-    context: &RequestContext,
-) -> HttpResponse {
+pub(in crate::http) async fn post(exchange: Exchange<'_>, payload: Payload) -> HttpResponse {
+    let Exchange { request, state, context } = exchange;
     let credentials = BasicCredentials::of(request.headers());
     let token = match &credentials {
         Some(credentials) => key_of_caller(credentials, &state.callers),
