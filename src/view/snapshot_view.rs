@@ -7,6 +7,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use super::whole::ViewPage;
 use super::{
     rows::{RowFormat, RowShape},
     select::Selection,
@@ -41,18 +42,6 @@ pub(crate) enum View {
         /// The limits above which a minute counts as over.
         limits: SummaryLimits,
     },
-}
-
-/// Consecutive participants.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ViewPage {
-    /// The index of the first participant, from 0.
-    pub(crate) offset: usize,
-    /// The maximum number of participants.
-    pub(crate) size: u16,
-    /// The token of the next page; `None` on the last one. It is determined by the snapshot, the other two fields and the
-    /// keys of the caller's [`Redaction`](super::visible::Redaction), so it is not part of the view's name.
-    pub(crate) next_page_token: Option<String>,
 }
 
 impl View {
@@ -114,14 +103,8 @@ impl View {
     pub(crate) fn write(&self, meeting: &VisibleMeeting<'_>, out: &mut impl Write) -> io::Result<bool> {
         match self {
             Self::Whole => whole::write(meeting, out).map(|()| true),
-            Self::Slice(ViewPage { offset, size, next_page_token }) => {
-                let token = next_page_token.as_deref();
-                whole::write_slice(meeting, (*offset, *size), token, out).map(|()| true)
-            }
-            Self::ZoomPage(ViewPage { offset, size, next_page_token }) => {
-                let token = next_page_token.as_deref();
-                zoom_page::write_page(meeting, (*offset, *size), token, out).map(|()| true)
-            }
+            Self::Slice(page) => whole::write_slice(meeting, page, out).map(|()| true),
+            Self::ZoomPage(page) => zoom_page::write_page(meeting, page, out).map(|()| true),
             Self::ZoomParticipant { wanted } => zoom_page::write_participant(meeting, wanted, out),
             Self::Selected(selection) => selected::write_json(meeting, selection, out),
             Self::Rows { selection, shape, format } => {

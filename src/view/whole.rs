@@ -4,6 +4,18 @@ use std::io::{self, Write};
 
 use super::visible::{VisibleMeeting, VisibleReader};
 
+/// Consecutive participants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ViewPage {
+    /// The index of the first participant, from 0.
+    pub(crate) offset: usize,
+    /// The maximum number of participants.
+    pub(crate) size: u16,
+    /// The token of the next page; `None` on the last one. It is determined by the snapshot, the other two fields and the
+    /// keys of the caller's [`Redaction`](super::visible::Redaction), so it is not part of the view's name.
+    pub(crate) next_page_token: Option<String>,
+}
+
 /// Returns everything in a slice after its last participant. `next_page_token` must need no escapes in JSON.
 pub(crate) fn slice_foot(size: u16, next_page_token: Option<&str>) -> String {
     match next_page_token {
@@ -19,12 +31,12 @@ pub(super) fn write(meeting: &VisibleMeeting<'_>, out: &mut impl Write) -> io::R
 
 pub(super) fn write_slice(
     meeting: &VisibleMeeting<'_>,
-    (offset, size): (usize, u16),
-    next_page_token: Option<&str>,
+    page: &ViewPage,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    write_list(&meeting.head(), meeting.participants(offset, size.into()), out)?;
-    out.write_all(slice_foot(size, next_page_token).as_bytes())
+    let ViewPage { offset, size, next_page_token } = page;
+    write_list(&meeting.head(), meeting.participants(*offset, (*size).into()), out)?;
+    out.write_all(slice_foot(*size, next_page_token.as_deref()).as_bytes())
 }
 
 fn write_list(head: &str, mut participants: VisibleReader<'_>, out: &mut impl Write) -> io::Result<()> {

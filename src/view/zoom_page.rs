@@ -7,18 +7,19 @@ use jiff::Timestamp;
 use super::{
     identity::ParticipantIdentity,
     visible::VisibleMeeting,
+    whole::ViewPage,
     zoom_shape::{LIST_TAIL, append_participant, list_head},
 };
 
-/// Writes at most `size` participants, beginning with number `offset`, as one of Zoom's pages.
+/// Writes these participants as one of Zoom's pages.
 pub(super) fn write_page(
     meeting: &VisibleMeeting<'_>,
-    (offset, size): (usize, u16),
-    next_page_token: Option<&str>,
+    page: &ViewPage,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    out.write_all(list_head(meeting.rows(), size, next_page_token).as_bytes())?;
-    let mut participants = meeting.participants_for_zooms_shape(offset, size.into());
+    let ViewPage { offset, size, next_page_token } = page;
+    out.write_all(list_head(meeting.rows(), *size, next_page_token.as_deref()).as_bytes())?;
+    let mut participants = meeting.participants_for_zooms_shape(*offset, (*size).into());
     let mut shaped = Vec::new();
     while let Some(participant) = participants.read()? {
         if !shaped.is_empty() {
