@@ -55,7 +55,7 @@ pub(super) struct AxisBuilder {
 
 impl AxisBuilder {
     pub(super) fn add(&mut self, participant: &Participant<'_>) {
-        let stay = [participant.join_time(), participant.leave_time()];
+        let stay = ["join_time", "leave_time"].map(|name| participant.shown_field(name));
         for (hours, times) in [(&mut self.samples, &participant.times[..]), (&mut self.stays, &stay)] {
             let minutes = times.iter().copied().flatten().filter_map(time_in).map(minute);
             minutes.for_each(|minute| hours.add(minute));

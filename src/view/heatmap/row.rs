@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     axis::TimeAxis,
-    strip::{Level, Medium, Strip, StripBuilder},
+    strip::{Level, Medium, Strip, StripBuilder, raise},
 };
 use crate::{
     json::Cursor,
@@ -107,8 +107,8 @@ impl RowBuilder {
                 .into_iter()
                 .map(|reason| reason_row(participant, reason))
                 .collect(),
-            joined: self.column(participant.join_time()),
-            left: self.column(participant.leave_time()),
+            joined: self.column(participant.shown_field("join_time")),
+            left: self.column(participant.shown_field("leave_time")),
             strips: self.strips(participant, &columns),
             groups: shown_groups(participant).map(group_row).collect(),
             series: self.series(participant, &columns),
@@ -144,7 +144,7 @@ impl RowBuilder {
                 for (sample, value) in measurement.values() {
                     let column = columns.get(sample).copied().flatten();
                     if let Some(slot) = column.and_then(|column| values.get_mut(column)) {
-                        *slot = Some(slot.map_or(value, |other: f64| other.max(value)));
+                        raise(slot, Some(value));
                     }
                 }
                 all.push(Series { group: lossy(&group.key.name), limit, values });

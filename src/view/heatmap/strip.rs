@@ -117,11 +117,9 @@ impl<'c> StripBuilder<'c> {
         }
         let Some((limit, value)) = limited else { return };
         for worst in cell.map(|cell| &mut cell.worst).into_iter().chain([&mut self.worst]) {
-            let mut values = SummaryLimit::ALL.iter().zip(worst);
-            values
-                .find(|(each, _)| **each == limit)
-                .into_iter()
-                .for_each(|(_, worst)| raise(worst, Some(value)));
+            if let Some(worst) = worst.get_mut(limit as usize) {
+                raise(worst, Some(value));
+            }
         }
     }
 
@@ -145,11 +143,8 @@ impl<'c> StripBuilder<'c> {
     }
 }
 
-fn raise(worst: &mut Option<f64>, value: Option<f64>) {
-    *worst = match (*worst, value) {
-        (Some(one), Some(other)) => Some(one.max(other)),
-        (one, other) => one.or(other),
-    };
+pub(super) fn raise(worst: &mut Option<f64>, value: Option<f64>) {
+    *worst = (*worst).into_iter().chain(value).reduce(f64::max);
 }
 
 impl Strip {

@@ -42,17 +42,8 @@ impl<'a> Participant<'a> {
         Quality::of(&self.groups)
     }
 
-    /// Returns the JSON text of the time at which the participant joined.
-    pub(in crate::view) fn join_time(&self) -> Option<&'a [u8]> {
-        self.shown_field("join_time")
-    }
-
-    /// Returns the JSON text of the time at which the participant left.
-    pub(in crate::view) fn leave_time(&self) -> Option<&'a [u8]> {
-        self.shown_field("leave_time")
-    }
-
-    fn shown_field(&self, name: &str) -> Option<&'a [u8]> {
+    /// Returns the JSON text of one of [`SHOWN_FIELDS`].
+    pub(in crate::view) fn shown_field(&self, name: &str) -> Option<&'a [u8]> {
         SHOWN_FIELDS.iter().zip(self.shown).find_map(|(known, value)| value.filter(|_| *known == name))
     }
 
