@@ -158,9 +158,7 @@ impl Fetcher {
     /// Returns the snapshot with this tag if another replica has published it.
     pub(crate) async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         self.redis.as_ref()?;
-        let (reply, found) = oneshot::channel();
-        self.commands.send(FetcherCommand::FetchPaged { key, tag, reply }).ok()?;
-        found.await.ok()?
+        self.ask(|reply| FetcherCommand::FetchPaged { key, tag, reply }).await?
     }
 
     /// Purges snapshots and cached failures, here and on every other replica. Flights in progress do not cache them
@@ -170,9 +168,7 @@ impl Fetcher {
     /// # Errors
     /// The fetcher has stopped.
     pub(crate) async fn purge(&self, what: Purge) -> Result<(), Failure> {
-        let (done, purged) = oneshot::channel();
-        self.commands.send(FetcherCommand::Purge { what, done }).map_err(|_| stopped())?;
-        purged.await.map_err(|_| stopped())
+        self.ask(|done| FetcherCommand::Purge { what, done }).await.ok_or_else(stopped)
     }
 
     /// Returns the reason why Zoom may not be called for this snapshot now, if there is one: refused credentials,
@@ -194,9 +190,7 @@ impl Fetcher {
 
     /// Returns the state of the queue and the flights; `None` if the fetcher has stopped.
     pub(crate) async fn status(&self) -> Option<FetcherStatus> {
-        let (reply, status) = oneshot::channel();
-        self.commands.send(FetcherCommand::Status(reply)).ok()?;
-        status.await.ok()
+        self.ask(FetcherCommand::Status).await
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -218,10 +212,7 @@ impl Fetcher {
 
     /// Releases this replica's share of the quota to the others. This replica makes no call after that.
     pub(crate) async fn leave(&self) {
-        let (reply, left) = oneshot::channel();
-        if self.commands.send(FetcherCommand::Leave(reply)).is_ok() {
-            drop(left.await);
-        }
+        self.ask(FetcherCommand::Leave).await;
     }
 
     /// Starts no more flights; those in progress go on.
@@ -232,10 +223,14 @@ impl Fetcher {
 
     /// Returns when every flight has ended and the day's count is saved.
     pub(crate) async fn idle(&self) {
-        let (reply, idle) = oneshot::channel();
-        if self.commands.send(FetcherCommand::WhenIdle(reply)).is_ok() {
-            drop(idle.await);
-        }
+        self.ask(FetcherCommand::WhenIdle).await;
+    }
+
+    /// Sends a command, and returns the reply; `None` if the fetcher has stopped.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> FetcherCommand) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).ok()?;
+        answer.await.ok()
     }
 }
 
