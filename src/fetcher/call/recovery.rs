@@ -136,6 +136,7 @@ fn give_up(
     error: CallError,
 ) -> PagesError {
     let refused = |zoom_error| Failure::lasting(Lasting::Refused).with_zoom_error(zoom_error);
+    let failed = |reason, zoom_error| Failure::new(reason).with_zoom_error(zoom_error);
     PagesError::Failed(match error {
         CallError::AccessTokenRefused(zoom_error) => reject_credentials(state, &zoom_error, None),
         CallError::CredentialsRejected { lack, zoom_error } => match (flight.key.kind, lack) {
@@ -148,13 +149,9 @@ fn give_up(
             }
             (MeetingKind::Meeting, Lack::Plan) => reject_credentials(state, &zoom_error, None),
         },
-        CallError::MeetingNotFound(zoom_error) => {
-            Failure::new(Reason::MeetingNotFound).with_zoom_error(zoom_error)
-        }
-        CallError::OtherKind(zoom_error) => Failure::new(Reason::NotAMeeting).with_zoom_error(zoom_error),
-        CallError::MeetingTooOld(zoom_error) => {
-            Failure::new(Reason::MeetingTooOld).with_zoom_error(zoom_error)
-        }
+        CallError::MeetingNotFound(zoom_error) => failed(Reason::MeetingNotFound, zoom_error),
+        CallError::OtherKind(zoom_error) => failed(Reason::NotAMeeting, zoom_error),
+        CallError::MeetingTooOld(zoom_error) => failed(Reason::MeetingTooOld, zoom_error),
         CallError::PageTokenRefused(zoom_error) if page_token.is_some() => {
             return PagesError::PageTokenRefused(refused(zoom_error));
         }
@@ -162,17 +159,15 @@ fn give_up(
         CallError::NoRoom => overloaded(),
         CallError::TooLarge(zoom_error) => Failure::lasting(Lasting::TooLarge).with_zoom_error(zoom_error),
         CallError::CutShort(zoom_error) | CallError::Broken(zoom_error) => {
-            Failure::new(Reason::ZoomFailed).with_zoom_error(zoom_error)
+            failed(Reason::ZoomFailed, zoom_error)
         }
         CallError::Unavailable { zoom_error, retry_after } => {
             let until = Instant::now() + retry_after.min(MAX_PAUSE);
-            Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error)
+            failed(Reason::ZoomFailed, zoom_error).retry_at(until)
         }
         CallError::TimedOut | CallError::NotReached(Cause::Timeout) => Failure::new(Reason::ZoomTimedOut),
         CallError::NotReached(_) => Failure::new(Reason::ZoomFailed),
-        CallError::RateLimited { zoom_error, .. } => {
-            Failure::new(Reason::ZoomRateLimited).with_zoom_error(zoom_error)
-        }
+        CallError::RateLimited { zoom_error, .. } => failed(Reason::ZoomRateLimited, zoom_error),
     })
 }
 
