@@ -58,20 +58,14 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
 
 /// Obtains the snapshot from another replica if one has it or is fetching it, else from Zoom, for all replicas.
 async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
-    let may_cache = true;
     let claim = match state.peers.find(flight, &state.spans).await {
         PeerResult::FetchHere(claim) => claim,
         PeerResult::Found(snapshot, source) => {
-            return FlightResult {
-                result: Ok(snapshot),
-                peer: Some(source),
-                may_cache,
-                remember_until: None,
-            };
+            return FlightResult { peer: Some(source), ..FlightResult::own(state, flight, Ok(snapshot)) };
         }
         PeerResult::NegativeCached(failure, until) => {
             let (peer, remember_until) = (Some(FetchSource::Cache), Some(until));
-            return FlightResult { result: Err(failure), peer, may_cache, remember_until };
+            return FlightResult { result: Err(failure), peer, may_cache: true, remember_until };
         }
         PeerResult::PeerFailed(failure) => {
             let peer = Some(FetchSource::OthersFlight);
