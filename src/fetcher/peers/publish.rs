@@ -62,7 +62,7 @@ pub(super) async fn publish(
     peers.log_if_too_large(flight.key, &record);
     match put_in_time(peers, flight, (claim, record, keep)).await {
         Ok(PutResult::Purged) => (result, false),
-        Ok(PutResult::Superseded) => superseded(peers, flight, &key, result).await,
+        Ok(PutResult::Superseded) => superseded(peers, flight, result).await,
         Ok(PutResult::Stored | PutResult::Refused) | Err(Unavailable) => (result, true),
     }
 }
@@ -90,13 +90,9 @@ async fn put_in_time(
 async fn superseded(
     peers: &RedisPeers,
     flight: &Flight,
-    key: &RecordKey,
     result: Result<Arc<Snapshot>, Failure>,
 ) -> (Result<Arc<Snapshot>, Failure>, bool) {
-    let content = match peers.cluster.look_up(key).await {
-        Ok(stored) => records::read(&peers.cluster, flight.key, key, stored.record).await,
-        Err(Unavailable) => None,
-    };
+    let content = peers.record(flight.key).await;
     match content.and_then(|content| accept(peers, flight, content, FetchSource::Cache)) {
         Some(PeerResult::Found(snapshot, _)) => (Ok(snapshot), true),
         Some(PeerResult::NegativeCached(failure, _)) => (Err(failure), true),
