@@ -58,11 +58,7 @@ impl FlightSpans {
 
     pub(super) fn wait_for_permit(&self, flight: &Flight, priority: Priority) -> Span {
         let mut span = self.tracer.begin("wait for permit", SpanKind::Internal, self.parent(flight.number));
-        let word = match priority {
-            Priority::Foreground => "foreground",
-            Priority::Background => "background",
-        };
-        span.set("priority", word);
+        span.set("priority", priority.as_str());
         span
     }
 

@@ -19,13 +19,14 @@ impl CallerWeight {
     pub(crate) const ANONYMOUS: Self = Self { caller: 0, weight: NonZeroU32::MIN };
 }
 
-/// Whether callers wait for a flight. The first value is served first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Priority {
-    /// At least one caller waits for the flight.
-    Foreground,
-    /// The flight refreshes a stale snapshot.
-    Background,
+vocabulary! {
+    /// Whether callers wait for a flight. The first value is served first.
+    pub enum Priority {
+        /// At least one caller waits for the flight.
+        Foreground = "foreground",
+        /// The flight refreshes a stale snapshot.
+        Background = "background",
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
