@@ -46,7 +46,8 @@ struct MeetingTemplate<'p> {
     stale: Option<&'p str>,
     /// The time that the columns cover; `None` if no participant has a time.
     held: Option<String>,
-    fetched_at: Moment,
+    /// The time of fetching, for machines and for people.
+    fetched_at: (String, String),
     other_type: OtherType,
     /// The seconds after which a page in progress reloads itself.
     refresh: Option<u64>,
@@ -61,11 +62,6 @@ struct MeetingTemplate<'p> {
     step: usize,
     limit_values: [(String, f64); SummaryLimit::ALL.len()],
     heatmap: &'p Heatmap,
-}
-
-struct Moment {
-    machine: String,
-    words: String,
 }
 
 struct OtherType {
@@ -107,6 +103,8 @@ impl MeetingPage {
 
     fn template<'p>(&'p self, meeting: &VisibleMeeting<'_>, heatmap: &'p Heatmap) -> MeetingTemplate<'p> {
         let (id, axis) = (meeting.key().meeting.to_string(), heatmap.axis);
+        let time = Timestamp::try_from(meeting.fetched_at()).unwrap_or_default();
+        let fetched_at = |format: &str| time.strftime(format).to_string();
         let is_live = meeting.key().meeting_type == MeetingType::Live;
         MeetingTemplate {
             subject: match meeting.key().kind {
@@ -116,7 +114,7 @@ impl MeetingPage {
             verdict: MeetingVerdict::of(heatmap),
             stale: self.stale.as_ref().map(|stale| stale.words.as_str()),
             held: (axis.columns > 0).then(|| meeting_words::held(axis)),
-            fetched_at: Moment::of(Timestamp::try_from(meeting.fetched_at()).unwrap_or_default()),
+            fetched_at: (fetched_at("%Y-%m-%dT%H:%M:%SZ"), fetched_at("%-d %B %Y at %H:%M:%S")),
             other_type: self.other_type(meeting),
             refresh: is_live.then(|| meeting.fresh_for().as_secs().saturating_add(1)),
             downloads: self.downloads(meeting),
@@ -175,13 +173,6 @@ impl MeetingTemplate<'_> {
 
     fn outside(&self) -> Option<String> {
         meeting_words::outside(self.heatmap)
-    }
-}
-
-impl Moment {
-    fn of(time: Timestamp) -> Self {
-        let text = |format: &str| time.strftime(format).to_string();
-        Self { machine: text("%Y-%m-%dT%H:%M:%SZ"), words: text("%-d %B %Y at %H:%M:%S") }
     }
 }
 
