@@ -46,12 +46,8 @@ struct Limits {
     caller: Option<CallAllowance>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Rejection {
-    by: RefusedBy,
-    /// In seconds.
-    retry_after: Option<u64>,
-}
+/// The limit that refused the call, and the seconds until a retry can succeed.
+type Rejection = (RefusedBy, Option<u64>);
 
 /// Adds both fields. `failure` is set if the response has nothing new from Zoom.
 pub(super) fn add(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, failure: Option<&Failure>) {
@@ -61,7 +57,7 @@ pub(super) fn add(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, 
         // The fields have no policy for a caller's part of the day.
         let is_minute = failure.caller_limit.is_none_or(|limit| limit == CallerLimit::PerMinute);
         let by = failure.refused_by().filter(|by| *by != RefusedBy::Caller || is_minute)?;
-        Some(Rejection { by, retry_after: seconds_until(failure.retry_at, now) })
+        Some((by, seconds_until(failure.retry_at, now)))
     });
     for (name, value) in
         [(RATE_LIMIT_POLICY, limits.policy()), (RATE_LIMIT, limits.remaining(rejection, now))]
@@ -95,8 +91,7 @@ impl Limits {
     /// would be outdated on arrival. The limit that refused the call has nothing left until `Retry-After`.
     fn remaining(&self, rejection: Option<Rejection>, now: Instant) -> String {
         let mut text = String::new();
-        let retry_after = rejection.and_then(|rejection| rejection.retry_after);
-        let by = rejection.map(|rejection| rejection.by);
+        let (by, retry_after) = rejection.map_or((None, None), |(by, retry_after)| (Some(by), retry_after));
         if let Some(RefusedBy::BudgetSecond | RefusedBy::ZoomSecond | RefusedBy::Queue) = by {
             add_item(&mut text, "second", 0, retry_after);
         }
@@ -139,7 +134,7 @@ mod tests {
     }
 
     fn refused(by: RefusedBy, seconds: u64) -> Rejection {
-        Rejection { by, retry_after: Some(seconds) }
+        (by, Some(seconds))
     }
 
     #[test]
