@@ -4,29 +4,20 @@ use std::time::Instant;
 
 use crate::failure::LimitKind;
 
-/// The ends of the two cool-downs. An end is only ever moved to a later time.
+/// The ends of the two cool-downs, by [`LimitKind`]. An end is only ever moved to a later time.
 #[derive(Default)]
-pub(super) struct Cooldowns {
-    per_second: Option<Instant>,
-    per_day: Option<Instant>,
-}
+pub(super) struct Cooldowns([Option<Instant>; LimitKind::ALL.len()]);
 
 impl Cooldowns {
     pub(super) fn extend(&mut self, kind: LimitKind, until: Instant) {
-        let end = match kind {
-            LimitKind::PerSecond => &mut self.per_second,
-            LimitKind::PerDay => &mut self.per_day,
-        };
-        *end = (*end).max(Some(until));
+        if let Some(end) = self.0.get_mut(kind as usize) {
+            *end = (*end).max(Some(until));
+        }
     }
 
     /// Returns the end of the cool-down of this kind, if it is active.
     pub(super) fn until(&self, kind: LimitKind, now: Instant) -> Option<Instant> {
-        let end = match kind {
-            LimitKind::PerSecond => self.per_second,
-            LimitKind::PerDay => self.per_day,
-        };
-        end.filter(|end| *end > now)
+        self.0.get(kind as usize).copied().flatten().filter(|end| *end > now)
     }
 
     /// Returns the active cool-down that ends last.
