@@ -43,10 +43,7 @@ impl TraceContext {
     }
 
     pub(super) fn into_context(self) -> Context {
-        match self.0 {
-            Some(span) => Context::new().with_remote_span_context(span),
-            None => Context::new(),
-        }
+        self.0.map_or_else(Context::new, |span| Context::new().with_remote_span_context(span))
     }
 }
 
