@@ -87,11 +87,7 @@ impl View {
             }
             // Unknown until the participant is found. A single participant is never treated as large.
             _ if self.participant().is_some() => 0,
-            Self::Whole
-            | Self::ZoomParticipant { .. }
-            | Self::Selected(_)
-            | Self::Rows { .. }
-            | Self::Summary { .. } => snapshot.length,
+            _ => snapshot.length,
         }
     }
 
