@@ -39,7 +39,7 @@ use crate::{
     blocking::spawn_blocking,
     failure::{Redactor, ZoomError},
     quota::Permit,
-    snapshot::{MeetingKind, SnapshotKey},
+    snapshot::SnapshotKey,
 };
 
 /// The largest page that Zoom allows; its default is 1. Refreshing N participants costs ⌈N / 10⌉ calls.
@@ -140,8 +140,8 @@ impl Zoom {
 
 fn page_path(key: &SnapshotKey, page_token: Option<&str>) -> String {
     let mut path = format!(
-        "/metrics/{}/{}/participants/qos?type={}&page_size={PARTICIPANTS_PER_PAGE}",
-        collection(key.kind),
+        "/metrics/{}s/{}/participants/qos?type={}&page_size={PARTICIPANTS_PER_PAGE}",
+        key.kind.as_str(),
         key.meeting.encoded_for_zoom(),
         key.meeting_type.as_str(),
     );
@@ -150,13 +150,6 @@ fn page_path(key: &SnapshotKey, page_token: Option<&str>) -> String {
         path.extend(utf8_percent_encode(token, QUERY_VALUE));
     }
     path
-}
-
-fn collection(kind: MeetingKind) -> &'static str {
-    match kind {
-        MeetingKind::Meeting => "meetings",
-        MeetingKind::Webinar => "webinars",
-    }
 }
 
 async fn classify(head: &ResponseHead, body: &Bytes, redactor: &Redactor) -> CallError {
