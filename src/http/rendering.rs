@@ -21,19 +21,15 @@ pub(super) enum Rendering {
 }
 
 impl Rendering {
-    /// Returns a name that differs for different renderings, and is valid as part of an entity tag.
-    fn name(&self) -> Cow<'static, str> {
-        match self {
+    /// Returns a name that differs for different renderings and redactions, and is valid as part of an entity tag.
+    pub(super) fn name_for(&self, redaction: Option<&Redaction>) -> Cow<'static, str> {
+        let name = match self {
             Self::View(view) => view.name(),
             Self::Page(page) => page.name().into(),
-        }
-    }
-
-    /// Returns the name of the rendering with this redaction applied.
-    pub(super) fn name_for(&self, redaction: Option<&Redaction>) -> Cow<'static, str> {
+        };
         match redaction {
-            None => self.name(),
-            Some(redaction) => format!("{}-{}", self.name(), redaction.name()).into(),
+            None => name,
+            Some(redaction) => format!("{name}-{}", redaction.name()).into(),
         }
     }
 
