@@ -74,7 +74,7 @@ pub(super) fn write_rows(
     (selection, shape, format): (&Selection, RowShape, RowFormat),
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    let mut maker = RowMaker::new(&meeting.id(), shape);
+    let mut maker = RowMaker::new(meeting.key().meeting.as_str(), shape);
     if format == RowFormat::Csv {
         let mut selected = SelectedReader::new(meeting, selection);
         while let Some(participant) = selected.read()? {

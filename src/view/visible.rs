@@ -55,11 +55,6 @@ impl<'s> VisibleMeeting<'s> {
         Self { snapshot, plain, redaction }
     }
 
-    /// Returns the id by which the meeting was requested.
-    pub(crate) fn id(&self) -> String {
-        self.snapshot.key.meeting.to_string()
-    }
-
     pub(crate) fn key(&self) -> SnapshotKey {
         self.snapshot.key
     }
@@ -99,9 +94,10 @@ impl<'s> VisibleMeeting<'s> {
     }
 
     fn read(&self, offset: usize, size: usize, form: HiddenForm) -> VisibleReader<'s> {
-        let redactor = self
-            .redaction
-            .map(|redaction| ParticipantRedactor::new(redaction.hidden, form, &redaction.keys, &self.id()));
+        let requested_as = self.snapshot.key.meeting;
+        let redactor = self.redaction.map(|redaction| {
+            ParticipantRedactor::new(redaction.hidden, form, &redaction.keys, requested_as.as_str())
+        });
         let participants = self.snapshot.participants(offset, size, self.plain);
         VisibleReader { participants, redactor, redacted: Vec::new() }
     }
