@@ -92,7 +92,7 @@ impl Fetcher {
     /// Returns a handle, and the fetcher behind it, which has not started.
     pub fn prepare(dependencies: Dependencies) -> (Self, FetcherTask) {
         let (sender, commands) = mpsc::unbounded_channel();
-        let signals = Signals::new();
+        let signals = Signals::default();
         let fetcher = Self {
             commands: sender,
             credentials: signals.credentials.subscribe(),
@@ -246,7 +246,7 @@ mod tests {
     fn a_purge_fails_if_the_fetcher_has_stopped_or_stops_meanwhile() {
         for gone_before in [true, false] {
             let (sender, mut commands) = mpsc::unbounded_channel();
-            let signals = Signals::new();
+            let signals = Signals::default();
             let fetcher = Fetcher {
                 commands: sender,
                 credentials: signals.credentials.subscribe(),

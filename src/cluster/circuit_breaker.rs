@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// The state of Redis, as operators see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RedisStatus {
     /// This process has just started and has not reached Redis yet.
+    #[default]
     Connecting,
     /// Redis is in use.
     Up,

@@ -69,23 +69,13 @@ pub struct Dependencies {
 }
 
 /// State that the fetcher's thread publishes, so that every handle can read it without a command.
+#[derive(Default)]
 pub(super) struct Signals {
     pub(super) credentials: watch::Sender<Credentials>,
     /// The reason why no call may be made now; `None` if calls may be made.
     pub(super) blocked: watch::Sender<Option<Failure>>,
     pub(super) redis: watch::Sender<RedisStatus>,
     pub(super) webinars: watch::Sender<Option<WebinarRefusal>>,
-}
-
-impl Signals {
-    pub(super) fn new() -> Self {
-        Self {
-            credentials: watch::Sender::new(Credentials::Accepted),
-            blocked: watch::Sender::new(None),
-            redis: watch::Sender::new(RedisStatus::Connecting),
-            webinars: watch::Sender::new(None),
-        }
-    }
 }
 
 pub(super) struct FetcherState {

@@ -9,9 +9,10 @@ use super::token::AccessToken;
 use crate::failure::Failure;
 
 /// Whether Zoom accepts our credentials, for `/readyz`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Credentials {
     /// Zoom accepts them, or has not responded yet.
+    #[default]
     Accepted,
     /// Zoom rejects them. The text is Zoom's message, or the name of the missing scope.
     Refused(String),
