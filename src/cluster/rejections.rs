@@ -33,8 +33,7 @@ impl Rejections {
             return;
         }
         self.metrics.redis_values_rejected(kind, values);
-        let index = RedisValue::ALL.iter().position(|known| *known == kind);
-        let Some(last) = index.and_then(|index| self.last.get(index)) else { return };
+        let Some(last) = self.last.get(kind as usize) else { return };
         let now = Instant::now();
         if last.replace(Some(now)).is_none_or(|last| now.saturating_duration_since(last) > QUIET) {
             tracing::warn!(kind = kind.as_str(), "a value from Redis is out of bounds or torn: ignored");
