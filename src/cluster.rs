@@ -2,8 +2,8 @@
 //! The handle belongs to the fetcher's thread.
 //!
 //! This module decides nothing about meetings, and Redis may lose everything that it stores. Every operation has a time limit. If
-//! an operation fails with [`Unavailable`], the process goes on by itself, within its share of the limits ([`standalone`]). ADR 16
-//! describes how the parts fit together.
+//! an operation fails with [`Unavailable`], the process goes on by itself, within its share of the limits ([`standalone`]).
+//! `docs/adr/0016-shared-quota-in-redis.md` describes how the parts fit together.
 //!
 //! A *claim* is a replica's lease on fetching one meeting for all replicas. It lasts 60 s and is renewed every 20 s. It is free when
 //! its owner releases it, or 3 s after the owner's last heartbeat; a replica that waits for it asks again every second. A *fencing
@@ -13,30 +13,30 @@
 pub mod address;
 pub mod bounds;
 pub mod caller_calls;
-pub mod ceilings;
+pub mod ceilings; // start_flight, count_caller_call, uncount_caller_call
 pub mod cipher;
 pub mod circuit_breaker;
-mod claims;
+mod claims; // claim, renew, put (a record), release, disown
 pub mod clock;
 mod connection;
 pub mod events;
 pub mod failure_codec;
-mod heartbeat;
+mod heartbeat; // run_heartbeat: connects, receives events, sends the outbox
 pub mod keys;
 pub mod meter;
 mod op_error;
-mod purge;
-mod quota;
+mod purge; // purge, and the purges that were missed
+mod quota; // reserve_slot, release_slot, and what this replica knows of the shared quota
 pub mod quota_reply;
-mod quota_request;
+mod quota_request; // request: runs `quota.lua`
 mod quota_view;
 pub mod record_codec;
-mod records;
+mod records; // look_up, put_unclaimed, get_unclaimed, forget
 mod rejections;
-mod retry;
+mod retry; // retrying
 mod script;
 pub mod standalone;
-pub mod token;
+pub mod token; // access_token_key
 mod wire;
 
 use std::{
@@ -130,12 +130,12 @@ struct ClusterInner {
     events: mpsc::UnboundedSender<Event>,
     pushes: Cell<Option<mpsc::UnboundedReceiver<PushInfo>>>,
     /// Wakes the heartbeat at once, because the connection may be broken.
-    doubt: Notify,
+    heartbeat_now: Notify,
     /// Wakes waiting operations, because a heartbeat succeeded or this process has left.
     recovered: Notify,
 }
 
-/// An announcement that waits until Redis is available again.
+/// An announcement that waits in the outbox until a heartbeat succeeds.
 enum OutboxItem {
     CoolDown {
         kind: LimitKind,
@@ -180,7 +180,7 @@ impl Cluster {
             status: watch::Sender::new(RedisStatus::Connecting),
             events,
             pushes: Cell::new(Some(pushes)),
-            doubt: Notify::new(),
+            heartbeat_now: Notify::new(),
             recovered: Notify::new(),
             config,
         }))
@@ -225,7 +225,7 @@ impl Cluster {
     /// Opens the circuit breaker: all other operations fail until a heartbeat succeeds. The next heartbeat follows at once.
     fn failed(&self, error: &OpError) {
         self.record(|breaker| breaker.on_failure(Instant::now()), error);
-        self.0.doubt.notify_one();
+        self.0.heartbeat_now.notify_one();
     }
 
     fn record(&self, change: impl FnOnce(&mut CircuitBreaker) -> bool, error: &OpError) {

@@ -53,7 +53,8 @@ impl Quota {
         }
     }
 
-    /// Brings the callers' accounts of the day up to the present, and returns the day that they divide.
+    /// Brings the callers' accounts of the day up to the present, and returns the day that they divide. With Redis, it also hands
+    /// over the changes of the accounts, which the next request to Redis reports to the other replicas.
     pub(crate) fn sync_fair_day(&mut self) -> DayState {
         let now = self.sync();
         match self {
@@ -108,7 +109,8 @@ impl Quota {
         }
     }
 
-    /// Reports how many calls wait here. The replicas divide the permits in this proportion.
+    /// Reports how many calls wait here, and releases the reserved slots that they cannot use. The replicas divide the permits in
+    /// proportion to the calls that wait.
     pub(crate) fn report_demand(&mut self, waiting: usize) {
         if let Self::Shared(shared) = self {
             let now = shared.sync();

@@ -1,6 +1,6 @@
-//! Decides which call to Zoom gets the next permit: a queue in front of the quota, and the one task that serves it.
-//!
-//! A call that cannot be served in time is rejected at once, with the time at which another attempt can succeed.
+//! Decides which call to Zoom gets the next permit: a queue in front of the quota, and the one task that serves it. A call that
+//! cannot be served in time is rejected at once, with the time at which another attempt can succeed. [`dispatcher`] shows the way
+//! of a call to its permit.
 
 mod admission;
 mod caller_shares;
@@ -72,8 +72,8 @@ pub(crate) struct SchedulerStatus {
 }
 
 impl Scheduler {
-    /// Creates an empty queue in front of `quota`. At most `max_queued` calls wait in it. A flight that has begun waits for up
-    /// to `patience`.
+    /// Creates an empty queue in front of `quota`. At most `max_queued` calls wait in it. A flight that has made a call waits
+    /// for up to `patience`.
     pub(crate) fn new(
         quota: Quota,
         max_queued: usize,
@@ -90,15 +90,15 @@ impl Scheduler {
         }))
     }
 
-    /// Waits for a permit. Flights that `may_be_evicted` leave the queue before any other call is rejected. Fails at once if
-    /// no permit can come in time or too many calls wait.
+    /// Waits for a permit. Before this call is rejected, flights for which `drop_if_unwanted` returns true leave the queue. Fails
+    /// at once if no permit can come in time or too many calls wait.
     pub(crate) async fn acquire(
         &self,
         call: &NewCall<'_>,
-        may_be_evicted: impl Fn(FlightNumber) -> bool,
+        drop_if_unwanted: impl Fn(FlightNumber) -> bool,
     ) -> Result<Permit, Failure> {
         let asked = Instant::now();
-        let served = self.0.dispatcher.borrow_mut().enqueue(call, &may_be_evicted)?;
+        let served = self.0.dispatcher.borrow_mut().enqueue(call, &drop_if_unwanted)?;
         self.update_queue_gauge();
         self.wake();
         let permit = served.await.unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
@@ -200,12 +200,16 @@ impl Scheduler {
         self.0.wake.notify_one();
     }
 
-    /// Serves the queue as long as the service runs. Removes flights for which `is_abandoned` returns true. Gives out no permit
-    /// while `can_call` returns false; call [`Self::wake`] when that changes.
-    pub(crate) async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
+    /// Serves the queue as long as the service runs. A flight for which `drop_if_abandoned` returns true leaves it. No permit is
+    /// given out while `ensure_token` returns false; call [`Self::wake`] when that changes.
+    pub(crate) async fn run(
+        self,
+        drop_if_abandoned: impl Fn(FlightNumber) -> bool,
+        ensure_token: impl Fn() -> bool,
+    ) {
         loop {
             self.save_ahead().await;
-            let next = self.serve(&is_abandoned, &can_call);
+            let next = self.serve(&drop_if_abandoned, &ensure_token);
             self.publish_blocked();
             self.update_queue_gauge();
             let idle = Instant::now() + IDLE_INTERVAL;
@@ -217,13 +221,13 @@ impl Scheduler {
 
     fn serve(
         &self,
-        is_abandoned: &impl Fn(FlightNumber) -> bool,
-        can_call: &impl Fn() -> bool,
+        drop_if_abandoned: &impl Fn(FlightNumber) -> bool,
+        ensure_token: &impl Fn() -> bool,
     ) -> Option<Instant> {
         let mut dispatcher = self.0.dispatcher.borrow_mut();
         let waiting = dispatcher.queue.len();
         dispatcher.quota.report_demand(waiting);
-        let next = dispatcher.dispatch_ready(is_abandoned, can_call, &self.0.wake);
+        let next = dispatcher.dispatch_ready(drop_if_abandoned, ensure_token, &self.0.wake);
         dispatcher.quota.local().update_gauges(dispatcher.quota.now());
         next
     }

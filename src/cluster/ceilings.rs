@@ -87,7 +87,7 @@ impl Cluster {
             self.failed(&OpError::Refused("an answer of another script, or out of bounds".to_owned()));
             Unavailable
         })?;
-        inner.rejections.count(RedisValue::Budget, rejected);
+        inner.rejections.count(RedisValue::Quota, rejected);
         Ok(reply)
     }
 }

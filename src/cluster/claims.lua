@@ -13,11 +13,11 @@
 -- record has a larger number and stays.
 --
 -- KEYS  1 last fencing number   2 claim (hash: o owner, f number, a attempt)   3 record (hash: f number, d bytes)   4 members
---       5 quota   6 number of the last purge
+--       (hash: replica -> its last heartbeat, and more; see quota.lua)   5 quota (hash)   6 number of the last purge
 -- ARGV  1 operation, 2 … its arguments, listed at each operation
 -- Returns the result, a number, how many values were out of bounds, and the bytes of a record.
 
-local LEASE = 3000000   -- a claim is free this long after its owner's last heartbeat
+local DEAD_AFTER = 3000000   -- a claim is free this long after its owner's last heartbeat
 local SEEN_AHEAD = 1000000   -- how far ahead of now a heartbeat may lie, because the server's clock may be set back
 
 local op = ARGV[1]
@@ -75,7 +75,7 @@ elseif op == 'claim' then
   if owner and owner ~= ARGV[2] and number > void then
     local member = read('HGET', KEYS[4], owner)
     local seen = whole(member and string.match(member, '^(%S+)'), 0, now + SEEN_AHEAD)
-    if seen and now - seen <= LEASE then return answer('held', number) end
+    if seen and now - seen <= DEAD_AFTER then return answer('held', number) end
   end
   local fence = math.max(now, fence_in(KEYS[1]) + 1, number + 1, record + 1, void + 1)
   redis.call('SET', KEYS[1], text(fence))
@@ -103,6 +103,7 @@ elseif op == 'put' then
   if record > fence then return answer('superseded', record) end
   redis.call('HSET', KEYS[3], 'f', text(fence), 'd', ARGV[4])
   redis.call('PEXPIRE', KEYS[3], ARGV[3])
+  -- 'landed' is the word of Event::Recorded (events.rs), and 'failed' that of Event::Failed.
   redis.call('PUBLISH', ARGV[5], table.concat({'landed', ARGV[6], text(fence)}, ' '))
   return answer('stored', fence)
 elseif op == 'release' then

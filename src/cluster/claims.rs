@@ -154,7 +154,7 @@ impl Cluster {
     ) -> ScriptCall<'_> {
         let keys = &self.0.keys;
         let call = self.0.scripts.claims.call().key(&*keys.fence).key(keys.claim(key)).key(keys.record(key));
-        call.key(&*keys.members).key(&*keys.budget).key(keys.purged(purged_with)).arg(op)
+        call.key(&*keys.members).key(&*keys.quota).key(keys.purged(purged_with)).arg(op)
     }
 
     pub(super) async fn run(

@@ -173,7 +173,7 @@ impl RedisClient {
             let (mut control, driver) =
                 wire::connect(address, &node, address.login(), LARGEST_CONTROL, self.config(true)).await?;
             let asked: Result<bool, _> =
-                redis::cmd("EXISTS").arg(&*keys.budget).query_async(&mut control).await;
+                redis::cmd("EXISTS").arg(&*keys.quota).query_async(&mut control).await;
             let Err(error) = asked else { return Ok((node, control, driver)) };
             let to = error.redirect_node().and_then(|(to, _)| to.rsplit_once(':'));
             let to = to.and_then(|(host, port)| {

@@ -51,7 +51,7 @@ impl Cluster {
                 connected_at = Some(Instant::now());
             }
             match sent {
-                Ok(()) => drop(tokio::time::timeout(HEARTBEAT_EVERY, self.0.doubt.notified()).await),
+                Ok(()) => drop(tokio::time::timeout(HEARTBEAT_EVERY, self.0.heartbeat_now.notified()).await),
                 Err(error) => {
                     self.record(|breaker| breaker.on_failure(Instant::now()), &error);
                     // A timeout keeps the connection, until Redis counts as unavailable, because the server may only be slow.
@@ -163,7 +163,7 @@ impl Cluster {
     async fn listen(self, mut pushes: mpsc::UnboundedReceiver<PushInfo>) {
         while let Some(PushInfo { kind, data }) = pushes.recv().await {
             match (kind, data.as_slice()) {
-                (PushKind::Disconnection, _) => self.0.doubt.notify_one(),
+                (PushKind::Disconnection, _) => self.0.heartbeat_now.notify_one(),
                 (PushKind::Message, [_, Value::BulkString(message)]) => {
                     // Events that arrive before the clock is known are dropped. Catching up finds the purges among them.
                     let Some(clock) = self.0.clock.get() else { continue };

@@ -4,7 +4,7 @@
 //!
 //! | key | value | expires |
 //! |---|---|---|
-//! | `{zqp:NS}:budget` | hash: next free slot, day's count, cool-downs, last purge; about 300 bytes | never |
+//! | `{zqp:NS}:budget` | hash, the shared quota: next free slot, day's count, cool-downs, last purge; about 300 bytes | never |
 //! | `{zqp:NS}:members` | hash: replica → last seen, demand | never; a replica is removed an hour after its last heartbeat |
 //! | `{zqp:NS}:callers` | hash: the day; caller → calls, end of the drawn part of its reserve | never; a new day replaces it |
 //! | `{zqp:NS}:m:CALLER` | sorted set: the times of the calls made for a caller with `calls_per_minute` | a minute after the last call |
@@ -34,7 +34,7 @@ const WEBINAR: &str = ":webinar";
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     tag: Box<str>,
-    pub(super) budget: Box<str>,
+    pub(super) quota: Box<str>,
     pub(super) members: Box<str>,
     pub(super) callers: Box<str>,
     pub(super) fence: Box<str>,
@@ -105,7 +105,7 @@ impl Keys {
         let tag = format!("{{zqp:{namespace}}}");
         let named = |name: &str| format!("{tag}:{name}").into_boxed_str();
         Self {
-            budget: named("budget"),
+            quota: named("budget"),
             members: named("members"),
             callers: named("callers"),
             fence: named("fence"),
@@ -174,7 +174,7 @@ mod tests {
             kind: MeetingKind::Meeting,
             meeting_type: MeetingType::Past,
         });
-        let names = [&*keys.budget, &keys.members, &keys.callers, &keys.fence, &keys.purges, &keys.events]
+        let names = [&*keys.quota, &keys.members, &keys.callers, &keys.fence, &keys.purges, &keys.events]
             .map(str::to_owned);
         let (minute, day) = keys.ceilings("support-tools");
         let others = [keys.record(&key), keys.claim(&key), keys.purged(&key), minute, day];

@@ -4,7 +4,7 @@
 -- The number is a fencing number (claims.lua), so every claim before the purge has a smaller one. Example: a claim has number 1000,
 -- and a purge gets 2000. When the claim's record is put, it is refused, because 1000 < 2000. A new claim gets at least 2001.
 --
--- KEYS  1 last fencing number   2 quota   3 purges (sorted set)   4 record, 5 claim, 6 last purge, and so on for each name
+-- KEYS  1 last fencing number   2 quota (hash)   3 purges (sorted set)   4 record, 5 claim, 6 last purge, and so on for each name
 -- ARGV  1 channel   2 milliseconds to remember a purge   3 how many are remembered   4 purging replica   5 … names; without any,
 --       everything is purged
 -- Returns the purge's number, how many values were out of bounds, and an empty list.

@@ -86,7 +86,7 @@ impl Cluster {
 
     fn purge_call(&self) -> ScriptCall<'_> {
         let keys = &self.0.keys;
-        self.0.scripts.purge.call().key(&*keys.fence).key(&*keys.budget).key(&*keys.purges)
+        self.0.scripts.purge.call().key(&*keys.fence).key(&*keys.quota).key(&*keys.purges)
     }
 
     async fn run_purge(&self, call: &ScriptCall<'_>) -> Result<(u64, Vec<String>), OpError> {

@@ -4,10 +4,11 @@
 -- second and three replicas that ask at 12:00:00.000: they get .000, .0289 and .0578, and the next request gets .0867. A slot is
 -- dealt at most 0.5 s ahead. A request that would get a later slot gets the time at which to ask again.
 --
--- The hard part is to account for replicas that call without asking here. A replica that was silent for 1.5 s (LEASE) may have lost
--- Redis, and then soon calls on its own, within its share of N / replicas. So slots are dealt for N less its share from then on.
--- Example: N = 36, replicas = 3, one of them silent. Its share is 12, and the others get slots for 24 calls a second, 43 ms apart.
--- When the replica is back, it reports for how long its last calls still count in Zoom's second. Its share is kept back until then.
+-- The hard part is to account for replicas that call without asking here. A replica that was silent for 1.5 s (MISSING_AFTER) may
+-- have lost Redis, and then soon calls on its own, within its share of N / replicas. So slots are dealt for N less its share from
+-- then on. Example: N = 36, replicas = 3, one of them silent. Its share is 12, and the others get slots for 24 calls a second, 43 ms
+-- apart. When the replica is back, it reports for how long its last calls still count in Zoom's second. Its share is kept back until
+-- then.
 --
 -- A server may have forgotten the slots that it has just dealt, because it restarted, was emptied or failed over, or because its
 -- clock went back. Then no slot is dealt before those are over (next_at). For 30 s (WARM), replicas that have not sent a
@@ -15,7 +16,7 @@
 --
 -- Times are microseconds since 1970-01-01 UTC, as whole numbers: Lua's doubles hold them exactly until the year 2255.
 --
--- KEYS  1 budget (hash)   2 members (hash: replica -> "seen back demand wish report")
+-- KEYS  1 quota (hash)   2 members (hash: replica -> "seen back demand wish report")
 --       3 callers (hash: day, caller -> "calls drawn_until", times of day in microseconds)
 -- ARGV  1 op   2 replica   3 the server's run id, as the replica saw it when it connected   4 deadline
 --       5 calls permitted in a second   6 replicas that there can be   7 calls permitted in a day
@@ -28,7 +29,7 @@
 -- purge, how many values were rejected, and in reply to a heartbeat with callers the accounts (name, calls, drawn_until); -1 if this
 -- server may have forgotten accounts, and the replica has to send those that it knows; else 0
 
-local LEASE = 1500000     -- a replica that was silent for longer may be calling on its own
+local MISSING_AFTER = 1500000     -- a replica that was silent for longer is missing: it may be calling on its own
 local GONE = 3600000000   -- a replica that was silent for longer counts as ended
 local ZOOM_SECOND = 1050000   -- Zoom's second, and some slack
 local AHEAD = 500000      -- how far ahead of its time a slot may be dealt
@@ -160,7 +161,7 @@ for i = 1, #everybody, 2 do
     my_back, comes_first = back, ARGV[15] ~= ARGV[3]
   elseif now - seen > GONE then
     redis.call('HDEL', KEYS[2], member)
-  elseif now - seen > LEASE then
+  elseif now - seen > MISSING_AFTER then
     lost = lost + 1
   else
     live = live + 1

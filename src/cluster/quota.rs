@@ -6,7 +6,7 @@ use super::{
     Cluster, Mode, OutboxItem, Unavailable, bounds,
     caller_calls::{CallerChange, CallerCount},
     clock::{Micros, micros},
-    quota_reply::{QuotaReply, Replicas, Reservation, SharedDay, lead},
+    quota_reply::{QuotaReply, Replicas, SharedDay, SlotReply, lead},
     script::ScriptCall,
     standalone::{LocalShare, SPREAD},
 };
@@ -17,10 +17,10 @@ impl Cluster {
     ///
     /// # Errors
     /// Redis is unavailable.
-    pub async fn reserve_slot(&self) -> Result<Reservation, Unavailable> {
+    pub async fn reserve_slot(&self) -> Result<SlotReply, Unavailable> {
         let reply = self.try_request("permit", |call| call.arg(micros(lead(self.0.round_trip.get())))).await;
         let reply = reply.ok_or(Unavailable)?;
-        reply.reservation(&self.clock().ok_or(Unavailable)?).ok_or(Unavailable)
+        reply.slot_reply(&self.clock().ok_or(Unavailable)?).ok_or(Unavailable)
     }
 
     /// Returns how many slots this process may hold while `waiting` calls wait here.
@@ -159,7 +159,7 @@ impl Cluster {
     }
 
     /// Returns the count of the day at which this process stops calling without Redis, if `used` calls are counted now.
-    pub(crate) fn standalone_ceiling(&self, used: u64) -> u64 {
+    pub(crate) fn standalone_stop(&self, used: u64) -> u64 {
         used + LocalShare::of_day(self.0.config.per_day, used, self.0.config.replicas)
     }
 

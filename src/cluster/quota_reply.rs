@@ -48,7 +48,7 @@ pub enum Blocker {
 
 /// The reply to a request for a slot.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reservation {
+pub enum SlotReply {
     /// A slot for one call.
     Slot(Slot),
     /// No slot yet.
@@ -145,14 +145,14 @@ impl QuotaReply {
     }
 
     /// Returns the result of a request for a slot; `None` if this is the reply to another operation.
-    pub(super) fn reservation(&self, clock: &ServerClock) -> Option<Reservation> {
+    pub(super) fn slot_reply(&self, clock: &ServerClock) -> Option<SlotReply> {
         let at = clock.when(self.at).ok()?;
         match (self.verdict, self.blocker) {
             (Verdict::Permit, _) => {
                 let slot = Slot { from: at, until: at + MAX_LATE, day: self.day.date, reserved: () };
-                Some(Reservation::Slot(slot))
+                Some(SlotReply::Slot(slot))
             }
-            (Verdict::NotBefore, Some(blocker)) => Some(Reservation::RetryAt { at, blocker }),
+            (Verdict::NotBefore, Some(blocker)) => Some(SlotReply::RetryAt { at, blocker }),
             _ => None,
         }
     }

@@ -60,7 +60,7 @@ impl Cluster {
             inner.presence.borrow_mut().on_end(in_effect_until(&answer, deadline));
         }
         let reply = answer?;
-        inner.rejections.count(RedisValue::Budget, reply.rejected);
+        inner.rejections.count(RedisValue::Quota, reply.rejected);
         inner.round_trip.set(sent.elapsed());
         self.learn_clock(sent, reply.now);
         if reply.verdict != Verdict::Late && is_sign_of_life {
@@ -91,7 +91,7 @@ impl Cluster {
             .scripts
             .quota
             .call()
-            .key(&*inner.keys.budget)
+            .key(&*inner.keys.quota)
             .key(&*inner.keys.members)
             .key(&*inner.keys.callers);
         let call = call.arg(op).arg(&inner.replica).arg(run_id).arg(deadline);

@@ -164,7 +164,7 @@ mod tests {
     use super::{
         super::{
             clock::ServerClock,
-            quota_reply::{Reservation, Slot, Verdict},
+            quota_reply::{Slot, SlotReply, Verdict},
         },
         *,
     };
@@ -196,8 +196,8 @@ mod tests {
             let now = Instant::now();
             let clock = ServerClock::observe(now, now, reply.now).unwrap();
             let latest = now + bounds::AHEAD_AT_MOST;
-            match reply.reservation(&clock) {
-                Some(Reservation::Slot(Slot { from: at, .. }) | Reservation::RetryAt { at, .. }) => {
+            match reply.slot_reply(&clock) {
+                Some(SlotReply::Slot(Slot { from: at, .. }) | SlotReply::RetryAt { at, .. }) => {
                     prop_assert!(at <= latest);
                 },
                 None => {}

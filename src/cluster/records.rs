@@ -99,7 +99,7 @@ impl Cluster {
         }
         reply.inspect_err(|error| {
             tracing::debug!(trouble = %error, "a record could not be read or stored");
-            self.0.doubt.notify_one();
+            self.0.heartbeat_now.notify_one();
         })
     }
 }

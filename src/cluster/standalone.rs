@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// `LEASE` of `quota.lua`: the time after which the server counts a silent replica as missing.
+/// `MISSING_AFTER` of `quota.lua`: the time after which the server counts a silent replica as missing.
 const NOTICED_AFTER: Duration = Duration::from_millis(1_500);
 /// `ZOOM_SECOND` of `quota.lua`: Zoom's second, and some slack.
 const ZOOM_SECOND: Duration = Duration::from_millis(1_050);

@@ -70,7 +70,7 @@ vocabulary! {
     /// A kind of value from Redis that can be out of bounds and is then ignored, in metrics and logs.
     pub enum RedisValue {
         /// A field of the shared quota, or of a replica in it.
-        Budget = "budget",
+        Quota = "budget",
         /// A claim, or the number of a claim, a record or a purge.
         Fence = "fence",
         /// A record that is too large or corrupt, or has impossible content.

@@ -9,7 +9,7 @@
 //! A slot that is not used within 30 ms of its time is released, and so are slots beyond the number of waiting calls, because the
 //! day has already counted them.
 
-mod reservations;
+mod reserved_slots;
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use self::reservations::Reservations;
+use self::reserved_slots::ReservedSlots;
 use super::{
     daily::DayCount,
     fair_day::{AccountChange, CallerSpending, DayState, Unshared},
@@ -48,9 +48,9 @@ pub(crate) struct SharedQuota {
     /// Follows the counts of all replicas, and makes the permits while Redis is unavailable.
     pub(super) local: LocalQuota,
     /// Shared with the requests for more slots that are in flight.
-    reservations: Rc<RefCell<Reservations>>,
+    slots: Rc<RefCell<ReservedSlots>>,
     /// While Redis is unavailable: a date, and the count of that day at which this process must stop.
-    ceiling: Option<(u64, u64)>,
+    standalone_stop: Option<(u64, u64)>,
     /// While Redis is unavailable and fewer calls a second are permitted than there are replicas: the earliest time of the next
     /// call.
     next_standalone: Option<Instant>,
@@ -67,8 +67,8 @@ impl SharedQuota {
         Self {
             cluster,
             local,
-            reservations: Rc::default(),
-            ceiling: None,
+            slots: Rc::default(),
+            standalone_stop: None,
             next_standalone: None,
             caller_calls_version: 0,
             by_others: HashMap::new(),
@@ -107,16 +107,16 @@ impl SharedQuota {
         let mut count = DayCount { date: day.date, used: day.used, taken: day.taken };
         if self.cluster.mode(now.instant) == Mode::Shared {
             // A reserved slot is counted already, but can still be used.
-            count.used = count.used.saturating_sub(self.reservations.borrow().of_day(day.date));
-            self.ceiling = None;
+            count.used = count.used.saturating_sub(self.slots.borrow().of_day(day.date));
+            self.standalone_stop = None;
             let (own, all) =
                 (self.local.ttl.refresh_demand(now.instant), self.cluster.replicas().refresh_demand);
             self.local.set_shared_day(count, self.cluster.per_day(), part_of(own, all));
         } else {
-            let ceiling = self.ceiling.filter(|(date, _)| *date == day.date);
-            let ceiling = ceiling.unwrap_or_else(|| (day.date, self.cluster.standalone_ceiling(day.used)));
-            self.ceiling = Some(ceiling);
-            self.local.set_shared_day(count, ceiling.1, 1.0);
+            let stop = self.standalone_stop.filter(|(date, _)| *date == day.date);
+            let stop = stop.unwrap_or_else(|| (day.date, self.cluster.standalone_stop(day.used)));
+            self.standalone_stop = Some(stop);
+            self.local.set_shared_day(count, stop.1, 1.0);
         }
     }
 
@@ -161,7 +161,7 @@ impl SharedQuota {
         match self.cluster.mode(now.instant) {
             Mode::Shared => {
                 self.local.blocked_until(now).map_or(Ok(()), Err)?;
-                let slot = self.reservations.borrow_mut().take(now.instant).map_err(too_early)?;
+                let slot = self.slots.borrow_mut().take(now.instant).map_err(too_early)?;
                 self.local.ttl.count_call(now.instant);
                 Ok(Permit::from_slot(slot))
             }
@@ -182,7 +182,7 @@ impl SharedQuota {
         let now = Instant::now();
         let from = match self.cluster.mode(now) {
             Mode::Shared => {
-                let first = self.reservations.borrow().first().unwrap_or(now).max(now);
+                let first = self.slots.borrow().first().unwrap_or(now).max(now);
                 return opens.max(first) + self.cluster.estimate_wait(ahead as u64, waiting as u64);
             }
             Mode::Waiting(until) => until,
@@ -205,7 +205,7 @@ impl SharedQuota {
             LimitKind::ALL.into_iter().any(|kind| self.local.cooldown_until(kind, now).is_some());
         let can_use = !cools_down && self.cluster.mode(now.instant) == Mode::Shared;
         let keep = if can_use { waiting } else { 0 };
-        let surplus = self.reservations.borrow_mut().release_surplus(keep, now.instant);
+        let surplus = self.slots.borrow_mut().release_surplus(keep, now.instant);
         if !surplus.is_empty() {
             let cluster = self.cluster.clone();
             drop(actix_rt::spawn(async move {
@@ -221,12 +221,12 @@ impl SharedQuota {
             return;
         }
         let at_most = self.cluster.may_reserve(waiting as u64).min(waiting as u64);
-        for _ in 0..self.reservations.borrow_mut().start_reserving(at_most, now) {
-            let (cluster, reservations) = (self.cluster.clone(), Rc::clone(&self.reservations));
+        for _ in 0..self.slots.borrow_mut().start_reserving(at_most, now) {
+            let (cluster, slots) = (self.cluster.clone(), Rc::clone(&self.slots));
             let wake = Rc::clone(wake);
             drop(actix_rt::spawn(async move {
                 let reserved = cluster.reserve_slot().await;
-                reservations.borrow_mut().on_reserved(reserved, Instant::now());
+                slots.borrow_mut().on_reserved(reserved, Instant::now());
                 wake.notify_one();
             }));
         }

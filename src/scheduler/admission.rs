@@ -54,17 +54,17 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Evicts all flights that no caller waits for. Returns whether there were any. This scans the whole queue, so it runs at
-    /// most once in a while, not for every call that is rejected.
+    /// Evicts the flights for which `drop_if_unwanted` returns true. Returns whether there were any. This scans the whole queue,
+    /// so it runs at most once in a while, not for every call that is rejected.
     pub(super) fn evict_abandoned(
         &mut self,
-        is_abandoned: &impl Fn(FlightNumber) -> bool,
+        drop_if_unwanted: &impl Fn(FlightNumber) -> bool,
         now: Instant,
     ) -> bool {
         if !self.abandoned_scan.try_pass(now) {
             return false;
         }
-        let abandoned: Vec<_> = self.queue.flights().filter(|flight| is_abandoned(*flight)).collect();
+        let abandoned: Vec<_> = self.queue.flights().filter(|flight| drop_if_unwanted(*flight)).collect();
         for flight in &abandoned {
             if let Some(call) = self.queue.remove(*flight) {
                 reject(call, self.rate_limited_behind_all(now));

@@ -1,5 +1,15 @@
 //! Gives permits to the calls that wait: the quota, the queue in front of it, and the one loop that empties the queue.
 //! [`super::admission`] decides which calls may wait.
+//!
+//! The way of one call to its permit, with Redis:
+//!
+//! 1. The flight's task calls [`super::Scheduler::acquire`]: its call joins the queue, wakes the task of
+//!    [`super::Scheduler::run`], and waits on a channel.
+//! 2. `run` calls [`Dispatcher::dispatch_ready`], and the quota requests a [slot](crate::cluster) from Redis in a task of its own.
+//! 3. The reply, say a slot at 12:00:00.100, wakes `run`, which sleeps until the slot is due.
+//! 4. At 12:00:00.100, `run` takes the slot as a permit, and sends it to the call that is now first in the queue.
+//!
+//! Without Redis, nothing is requested: the quota decides at once, by its own rate.
 
 use std::{
     rc::Rc,
@@ -23,7 +33,7 @@ pub(super) struct Dispatcher {
     pub(super) quota: Quota,
     pub(super) queue: FairQueue<oneshot::Sender<Result<Permit, Failure>>>,
     pub(super) max_queued: usize,
-    /// How long a flight that has begun waits for its next permit.
+    /// How long a flight that has made a call waits for its next permit.
     pub(super) patience: Duration,
     /// The failure, with Zoom's message, of the cool-down that ends last.
     pub(super) cooldown: Option<Failure>,
@@ -36,7 +46,7 @@ pub(crate) struct NewCall<'a> {
     pub(crate) flight: FlightNumber,
     /// The callers that wait for the call. It joins the flow of one of them, as in [`FairQueue::push`].
     pub(crate) wanted_by: &'a [CallerWeight],
-    /// The time after which no caller wants the call; `None` for a flight that has begun, which may always wait.
+    /// The time after which no caller wants the call; `None` for a flight that has made a call: it may always wait.
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -53,15 +63,15 @@ impl Dispatcher {
         }
     }
 
-    /// Adds a call to the queue. Flights that `may_be_evicted` leave it before this one is rejected.
+    /// Adds a call to the queue. Before it is rejected, flights for which `drop_if_unwanted` returns true leave the queue.
     pub(super) fn enqueue(
         &mut self,
         call: &NewCall<'_>,
-        may_be_evicted: &impl Fn(FlightNumber) -> bool,
+        drop_if_unwanted: &impl Fn(FlightNumber) -> bool,
     ) -> Result<oneshot::Receiver<Result<Permit, Failure>>, Failure> {
         let now = self.quota.sync();
         if let Err(rejection) = self.admit(call, now) {
-            if !self.evict_abandoned(may_be_evicted, now.instant) {
+            if !self.evict_abandoned(drop_if_unwanted, now.instant) {
                 return Err(rejection);
             }
             self.admit(call, now)?;
@@ -81,19 +91,19 @@ impl Dispatcher {
     /// due at 12:00:00.100. A flight of a less loaded caller that joins before then gets it.
     pub(super) fn dispatch_ready(
         &mut self,
-        is_abandoned: &impl Fn(FlightNumber) -> bool,
-        can_call: &impl Fn() -> bool,
+        drop_if_abandoned: &impl Fn(FlightNumber) -> bool,
+        ensure_token: &impl Fn() -> bool,
         wake: &Rc<Notify>,
     ) -> Option<Instant> {
         let margin = self.notify_margin();
         loop {
             let now = self.quota.sync();
-            self.reject_abandoned_heads(is_abandoned, now.instant);
+            self.reject_abandoned_heads(drop_if_abandoned, now.instant);
             if self.queue.is_empty() {
                 return None;
             }
             let blocked = self.quota.local().blocked_until(now);
-            if blocked.is_none() && !can_call() {
+            if blocked.is_none() && !ensure_token() {
                 return self.wait_for_access_token(now.instant + margin);
             }
             let opens = blocked.map_or(now.instant, |denied| denied.retry_at);
@@ -133,8 +143,8 @@ impl Dispatcher {
         self.queue.first_deadline().and_then(|first| first.checked_sub(self.notify_margin()))
     }
 
-    fn reject_abandoned_heads(&mut self, is_abandoned: &impl Fn(FlightNumber) -> bool, now: Instant) {
-        while let Some(flight) = self.queue.first().filter(|flight| is_abandoned(*flight)) {
+    fn reject_abandoned_heads(&mut self, drop_if_abandoned: &impl Fn(FlightNumber) -> bool, now: Instant) {
+        while let Some(flight) = self.queue.first().filter(|flight| drop_if_abandoned(*flight)) {
             if let Some(call) = self.queue.remove(flight) {
                 reject(call, self.rate_limited_behind_all(now));
             }

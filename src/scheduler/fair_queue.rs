@@ -46,7 +46,7 @@ impl<T> Default for FairQueue<T> {
 
 impl<T> FairQueue<T> {
     /// Adds a call to the flow, among those of the callers in `wanted_by`, in which it is served first. `deadline` is the time
-    /// after which no caller wants the call; `None` for a flight that has begun, which is always finished.
+    /// after which no caller wants the call; `None` for a flight that has made a call: it is always finished.
     pub fn push(
         &mut self,
         (priority, flight): (Priority, FlightNumber),

@@ -14,7 +14,7 @@ use zoom_qos_proxy::{
     cluster::{
         Cluster, ClusterConfig,
         caller_calls::CallerChange,
-        quota_reply::{Blocker, Reservation},
+        quota_reply::{Blocker, SlotReply},
     },
     quota::fair_day::{CallerShare, CallerSpending, DayState, Draw, FairDay, Unshared},
 };
@@ -89,15 +89,15 @@ impl Replica {
         // A reserved slot counts in the day. The command that reserves it also reports the change above.
         loop {
             match self.cluster.reserve_slot().await.unwrap() {
-                Reservation::Slot(_) => break,
+                SlotReply::Slot(_) => break,
                 // Since the last exchange, another replica has made the last call of the day.
-                Reservation::RetryAt { blocker: Blocker::DaySpent, .. } => {
+                SlotReply::RetryAt { blocker: Blocker::DaySpent, .. } => {
                     self.rule.borrow_mut().cancel(caller, Draw(drawn));
                     let back = CallerChange { calls: -1, draws: -of_reserve, drawn: -micros, from };
                     self.cluster.add_caller_calls(caller, back);
                     return false;
                 }
-                Reservation::RetryAt { at, .. } => reached(at).await,
+                SlotReply::RetryAt { at, .. } => reached(at).await,
             }
         }
         self.rule.borrow_mut().call_made();

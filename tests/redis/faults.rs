@@ -26,7 +26,7 @@ use zoom_qos_proxy::{
         ClaimResult, Cluster, ClusterConfig, PutResult,
         circuit_breaker::RedisStatus,
         events::Event,
-        quota_reply::Reservation,
+        quota_reply::SlotReply,
         standalone::{LocalShare, Mode},
     },
     failure::LimitKind,
@@ -443,8 +443,8 @@ async fn call_whatever_happens(
                 pause_async(apart.max(share.apart)).await;
             }
             Mode::Shared => match shared.reserve_slot().await {
-                Ok(Reservation::Slot(slot)) => call_in_slot(shared, slot, me, calls).await,
-                Ok(Reservation::RetryAt { at, .. }) => reached(at).await,
+                Ok(SlotReply::Slot(slot)) => call_in_slot(shared, slot, me, calls).await,
+                Ok(SlotReply::RetryAt { at, .. }) => reached(at).await,
                 Err(_) => pause_async(Duration::from_millis(20)).await,
             },
         }

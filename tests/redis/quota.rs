@@ -16,7 +16,7 @@ use zoom_qos_proxy::{
     cluster::{
         Cluster,
         events::Event,
-        quota_reply::{Blocker, Reservation, SharedDay},
+        quota_reply::{Blocker, SlotReply, SharedDay},
     },
     failure::LimitKind,
 };
@@ -135,14 +135,14 @@ async fn a_429_seen_by_one_replica_stops_all_within_100_ms() {
     assert!(matches!(event, Event::CoolDown { kind: LimitKind::PerSecond, .. }), "{event:?}");
     let known = two.cooldown_until(LimitKind::PerSecond).unwrap();
     assert!(known.max(until) - known.min(until) < Duration::from_millis(50));
-    let Reservation::RetryAt { at, blocker } = two.reserve_slot().await.unwrap() else {
+    let SlotReply::RetryAt { at, blocker } = two.reserve_slot().await.unwrap() else {
         panic!("a slot was granted during a cool-down")
     };
     assert_eq!(blocker, Blocker::Cooldown(LimitKind::PerSecond));
     assert!(at.max(until) - at.min(until) < Duration::from_millis(50));
     // A shorter cool-down does not replace a longer one.
     two.cool_down(LimitKind::PerSecond, Instant::now() + Duration::from_millis(10), "").await;
-    let Reservation::RetryAt { at: still, .. } = one.reserve_slot().await.unwrap() else {
+    let SlotReply::RetryAt { at: still, .. } = one.reserve_slot().await.unwrap() else {
         panic!("the cool-down was shortened")
     };
     assert!(still.max(until) - still.min(until) < Duration::from_millis(50));
@@ -173,7 +173,7 @@ async fn replicas_share_one_daily_count_that_follows_zooms() {
     next_slot(&one).await;
     next_slot(&two).await;
     for shared in [&one, &two] {
-        let Reservation::RetryAt { at, blocker: Blocker::DaySpent } = shared.reserve_slot().await.unwrap()
+        let SlotReply::RetryAt { at, blocker: Blocker::DaySpent } = shared.reserve_slot().await.unwrap()
         else {
             panic!("the day is not spent")
         };

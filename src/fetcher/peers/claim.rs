@@ -1,4 +1,4 @@
-//! The exclusive right to fetch a meeting for all replicas: a lease, renewed while the fetch goes on.
+//! The exclusive right to fetch a meeting for all replicas: a lease of 60 s, renewed while the fetch goes on.
 
 use std::{cell::RefCell, time::Duration};
 

@@ -23,7 +23,7 @@ type VirtualTime = u64;
 
 pub(super) struct WaitingCall<T> {
     pub(super) since: Instant,
-    /// The time after which no caller wants the call; `None` if its flight has begun.
+    /// The time after which no caller wants the call; `None` if its flight has made a call.
     pub(super) deadline: Option<Instant>,
     pub(super) item: T,
 }

@@ -15,7 +15,7 @@ use zoom_qos_proxy::{
         cipher::RecordCipher,
         circuit_breaker::RedisStatus,
         events::Event,
-        quota_reply::{Reservation, Slot},
+        quota_reply::{Slot, SlotReply},
     },
     metrics::Metrics,
 };
@@ -82,8 +82,8 @@ pub async fn next_slot(shared: &Cluster) -> Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         match shared.reserve_slot().await {
-            Ok(Reservation::Slot(slot)) => return slot,
-            Ok(Reservation::RetryAt { at, .. }) => reached(at).await,
+            Ok(SlotReply::Slot(slot)) => return slot,
+            Ok(SlotReply::RetryAt { at, .. }) => reached(at).await,
             Err(_) => pause_async(Duration::from_millis(20)).await,
         }
     }

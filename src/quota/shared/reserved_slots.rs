@@ -7,7 +7,7 @@ use std::{
 
 use crate::cluster::{
     Unavailable,
-    quota_reply::{Reservation, Slot},
+    quota_reply::{Slot, SlotReply},
 };
 
 /// The minimum interval between requests after a failure, or after a reply with a time in the past.
@@ -17,7 +17,7 @@ const MIN_RETRY: Duration = Duration::from_millis(30);
 const MAX_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-pub(super) struct Reservations {
+pub(super) struct ReservedSlots {
     /// Sorted by time.
     slots: VecDeque<Slot>,
     /// The number of requests in flight.
@@ -26,7 +26,7 @@ pub(super) struct Reservations {
     retry_at: Option<Instant>,
 }
 
-impl Reservations {
+impl ReservedSlots {
     pub(super) fn first(&self) -> Option<Instant> {
         self.slots.front().map(|slot| slot.from)
     }
@@ -64,14 +64,14 @@ impl Reservations {
         more
     }
 
-    pub(super) fn on_reserved(&mut self, reserved: Result<Reservation, Unavailable>, now: Instant) {
+    pub(super) fn on_reserved(&mut self, reserved: Result<SlotReply, Unavailable>, now: Instant) {
         self.requested = self.requested.saturating_sub(1);
         match reserved {
-            Ok(Reservation::Slot(slot)) => {
+            Ok(SlotReply::Slot(slot)) => {
                 let place = self.slots.partition_point(|other| other.from <= slot.from);
                 self.slots.insert(place, slot);
             }
-            Ok(Reservation::RetryAt { at, .. }) => {
+            Ok(SlotReply::RetryAt { at, .. }) => {
                 let at = at.clamp(now + MIN_RETRY, now + MAX_RETRY);
                 self.retry_at = self.retry_at.max(Some(at));
             }
