@@ -21,7 +21,7 @@ fn main() {
     for size in MEETINGS {
         let snapshot = seal(&pages(size));
         let coded = |coding| snapshot.body(coding).map_or(0, |body| body.len());
-        let (body, kept) = (snapshot.length, u64::try_from(snapshot.weight()).unwrap());
+        let (body, kept) = (snapshot.length, u64::try_from(snapshot.memory_bytes()).unwrap());
         let ratio = (body * 10 / kept, 10);
         println!(
             "{} x {}: {body}, {}, {}, {kept}; {}.{}",

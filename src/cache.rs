@@ -90,7 +90,7 @@ impl Cache {
         let metrics = Arc::clone(metrics);
         let entries = Moka::builder()
             .max_capacity(config.max_entries())
-            .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
+            .weigher(|_, entry: &Entry| u32::try_from(entry.memory_bytes()).unwrap_or(u32::MAX))
             // LRU, because a new meeting was just requested: TinyLFU would reject it while old favourites fill the
             // cache.
             .eviction_policy(EvictionPolicy::lru())
@@ -145,9 +145,9 @@ impl Cache {
         // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. moka's
         // weights are u32.
         let bound = self.config.max_entries().min(u64::from(u32::MAX));
-        let is_kept = u64::try_from(entry.weight()).is_ok_and(|weight| weight <= bound);
+        let is_kept = u64::try_from(entry.memory_bytes()).is_ok_and(|bytes| bytes <= bound);
         if is_kept {
-            let is_large = u64::try_from(entry.weight()).is_ok_and(|weight| weight > bound / LARGE_SHARE);
+            let is_large = u64::try_from(entry.memory_bytes()).is_ok_and(|bytes| bytes > bound / LARGE_SHARE);
             self.entries.insert(newest, entry);
             if is_large {
                 // Evicts now: until the next maintenance, the cache would exceed its bound by this much.

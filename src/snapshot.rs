@@ -66,7 +66,7 @@ pub struct Snapshot {
     pub fetched_instant: Instant,
     /// How long it is fresh from then on.
     pub(crate) fresh_for: Duration,
-    /// `fresh_for` without stretching; `None` for a final meeting.
+    /// `fresh_for` without stretching; `None` for a settled meeting ([`FreshnessConfig::settle`]).
     unstretched: Option<Duration>,
     parts: EncodedParts,
     rows: RowIndex,
@@ -117,7 +117,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns a sample for the adaptive freshness when a newer snapshot of `pages` pages arrives. `None` for a final
+    /// Returns a sample for the adaptive freshness when a newer snapshot of `pages` pages arrives. `None` for a settled
     /// meeting, or if a caller forced the refresh while this snapshot was fresh.
     pub(crate) fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
@@ -248,7 +248,7 @@ impl Snapshot {
     }
 
     /// Returns the bytes of memory that it takes, without the cache's own bookkeeping.
-    pub fn weight(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.parts.len() + size_of_val(&*self.rows.starts)
     }
 }
@@ -349,7 +349,7 @@ pub(crate) mod tests {
         let large = snapshot_of(&[&row, &row]);
         assert!(large.body(Coding::Identity).is_none());
         assert_eq!(u64::try_from(large.decompress().unwrap().len()).unwrap(), large.length);
-        assert!(large.weight() < 2_000, "{}", large.weight());
+        assert!(large.memory_bytes() < 2_000, "{}", large.memory_bytes());
     }
 
     #[test]

@@ -33,12 +33,12 @@ pub(super) struct ByteCache<K, V> {
 /// The place of a cached body. It is emptied when the body is evicted.
 struct CachedBody<V> {
     body: Arc<ArcSwapOption<V>>,
-    weight: u32,
+    bytes: u32,
 }
 
 impl<V> Clone for CachedBody<V> {
     fn clone(&self) -> Self {
-        Self { body: Arc::clone(&self.body), weight: self.weight }
+        Self { body: Arc::clone(&self.body), bytes: self.bytes }
     }
 }
 
@@ -46,7 +46,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
     pub(super) fn new(max_bytes: u64) -> Self {
         let cached = Moka::builder()
             .max_capacity(max_bytes)
-            .weigher(|_, slot: &CachedBody<V>| slot.weight)
+            .weigher(|_, slot: &CachedBody<V>| slot.bytes)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(IDLE)
             .eviction_listener(|_, slot: CachedBody<V>, _: RemovalCause| slot.body.store(None))
@@ -107,8 +107,8 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
 
 impl<V: Clone> CachedBody<V> {
     fn of(body: V, bytes: usize) -> Self {
-        let weight = u32::try_from(BOOKKEEPING + bytes).unwrap_or(u32::MAX);
-        Self { body: Arc::new(ArcSwapOption::from_pointee(body)), weight }
+        let bytes = u32::try_from(BOOKKEEPING + bytes).unwrap_or(u32::MAX);
+        Self { body: Arc::new(ArcSwapOption::from_pointee(body)), bytes }
     }
 
     fn body(&self) -> Option<V> {

@@ -36,10 +36,10 @@ pub struct Refusal {
 }
 
 impl Entry {
-    pub(super) fn weight(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         BOOKKEEPING
             + match self {
-                Self::Snapshot(snapshot) => snapshot.weight(),
+                Self::Snapshot(snapshot) => snapshot.memory_bytes(),
                 Self::Refusal(_) => size_of::<Refusal>() + 512,
             }
     }

@@ -54,8 +54,8 @@ impl Views {
         }
         let body = ViewBody { bytes: self.cached.count(bytes), length };
         if size <= self.max_bytes / 2 {
-            let weight = key.name.len() + body.bytes.len();
-            self.cached.insert(key, body.clone(), weight);
+            let bytes = key.name.len() + body.bytes.len();
+            self.cached.insert(key, body.clone(), bytes);
         }
         Some(body)
     }

@@ -19,7 +19,8 @@ pub struct Page {
     pub total_records: Option<u64>,
     /// The meeting's number; `None` if it is absent, or neither a whole number nor a string with one.
     pub meeting_number: Option<u64>,
-    /// The latest valid `leave_time` of a participant. It decides whether a meeting is settled.
+    /// The latest valid `leave_time` of a participant. Once it is old enough, a past meeting is settled: its data
+    /// will not change any more.
     pub newest_leave_time: Option<Timestamp>,
     /// Counts the strings that kept their own key because they did not parse. For a metric.
     pub unparsed: Unparsed,

@@ -187,7 +187,7 @@ fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option
         meeting_type = key.meeting_type.as_str(),
         pages = snapshot.pages,
         bytes = snapshot.length,
-        kept_bytes = snapshot.weight(),
+        kept_bytes = snapshot.memory_bytes(),
         stored,
         by_another_replica = peer.is_some(),
         "meeting fetched"

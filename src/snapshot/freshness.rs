@@ -1,4 +1,5 @@
-//! Decides how long a snapshot is fresh: briefly while the meeting can still change, for long once it is final. Pure.
+//! Decides how long a snapshot is fresh: briefly while the meeting can still change, for long once it is *settled*: over, and
+//! long enough ago for its data not to change any more. Pure.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub struct FreshnessConfig {
 pub struct Freshness {
     /// Counted from the arrival of its last page.
     pub fresh_for: Duration,
-    /// `fresh_for` without stretching; `None` for a final meeting, which is never stretched.
+    /// `fresh_for` without stretching; `None` for a settled meeting, which is never stretched.
     pub unstretched: Option<Duration>,
 }
 
@@ -50,7 +51,7 @@ impl FreshnessConfig {
     }
 
     /// Returns how long a snapshot is fresh. `stretch` lengthens the freshness of a meeting that can still change.
-    /// `jitter_seed` is a random number that varies the freshness of a final one.
+    /// `jitter_seed` is a random number that varies the freshness of a settled one.
     pub fn freshness(
         &self,
         key: SnapshotKey,
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_final_meeting_stays_fresh_for_long() {
+    fn only_a_settled_meeting_stays_fresh_for_long() {
         assert_eq!(rule(UUID, MeetingType::Past, Some(1800)), 24 * HOUR);
         assert_eq!(rule(NUMBER, MeetingType::Past, Some(1800)), Duration::from_secs(300));
         assert_eq!(rule(UUID, MeetingType::Past, Some(1799)), Duration::from_secs(30), "not settled");

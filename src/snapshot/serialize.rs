@@ -267,7 +267,10 @@ mod tests {
             assert_eq!(read.last_modified(), snapshot.last_modified());
             assert_eq!(read.decompress().unwrap(), snapshot.decompress().unwrap());
             assert_eq!((read.tag, read.length, read.pages), (snapshot.tag, snapshot.length, snapshot.pages));
-            assert_eq!((read.head(), read.rows(), read.weight()), (snapshot.head(), rows, snapshot.weight()));
+            assert_eq!(
+                (read.head(), read.rows(), read.memory_bytes()),
+                (snapshot.head(), rows, snapshot.memory_bytes())
+            );
             for offset in 0..=rows {
                 assert_eq!(read.row_range(offset, 4), snapshot.row_range(offset, 4));
             }
@@ -284,7 +287,7 @@ mod tests {
         let bytes = snapshot.to_bytes();
         let copy = read(&snapshot, &bytes).unwrap();
         assert_eq!(copy.parts.restarts(), points);
-        assert_eq!(copy.weight(), snapshot.weight());
+        assert_eq!(copy.memory_bytes(), snapshot.memory_bytes());
         // As an earlier version writes it.
         let (header, bodies) =
             bytes[4..].split_at(bytes[4..].iter().position(|byte| *byte == b'}').unwrap() + 1);
