@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub(crate) use self::{
     add::{Addition, EditError, NewCaller, remove},
     bearer::{LookupPlace, Unidentified},
-    caller::{CallAllowance, CallReservation, Caller, CallerName},
+    caller::{CallAllowance, Caller, CallerName, LedgerEntry},
     oidc::{FetchEnd, TokenError},
     parser::{Issue, WEIGHTS},
 };

@@ -4,8 +4,8 @@
 //! callers join it. At most 40 calls a second are ever made, so one thread is enough, and the flight table, the queue, the
 //! quota and the access token are plain state without locks.
 //!
-//! To follow one fetch, read on in [`actor`] (join or start a flight), [`flight`] (from another replica or from Zoom),
-//! [`pages`] (every page) and [`call`] (one page).
+//! To follow one fetch, read on in [`actor`] (join or start a flight), [`flight`] (obtain the snapshot), [`peers`] (with Redis:
+//! from another replica), [`pages`] (from Zoom: every page) and [`call`] (one page).
 
 mod actor;
 mod assembly;
@@ -107,15 +107,15 @@ impl Fetcher {
 
     /// Gets a snapshot by a flight in progress or a new one, and waits up to `server.wait`. A new flight's calls count
     /// for `caller`; none starts if the caller is over its limit. `hangs_up` completes when the caller disconnects:
-    /// from then on, a flight does not make its first call for this caller alone. If `requested` names no kind, the
-    /// snapshot may be of either kind.
+    /// from then on, a flight does not make its first call for this caller alone. If `requested` names no
+    /// [kind](crate::snapshot::MeetingKind), the snapshot may be a meeting's or a webinar's.
     ///
     /// # Errors
     /// Any [`Reason`]; the flight itself may go on.
     pub(crate) async fn fetch(
         &self,
         requested: RequestedKey,
-        wanted: FetchRequirement,
+        requirement: FetchRequirement,
         caller: Arc<Caller>,
         flight_link: FlightLink,
         hangs_up: impl Future<Output = ()>,
@@ -123,8 +123,8 @@ impl Fetcher {
         let deadline = Instant::now() + self.wait;
         let (reply, fetched) = oneshot::channel();
         let hung_up = Arc::new(AtomicBool::new(false));
-        let request =
-            FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
+        let shared = Arc::clone(&hung_up);
+        let request = FetchRequest { requested, requirement, caller, flight_link, deadline, hung_up: shared };
         self.commands.send(FetcherCommand::Fetch { request, reply }).map_err(|_| stopped())?;
         let fetched = pin!(tokio::time::timeout_at(deadline.into(), fetched));
         let fetched = match select(fetched, pin!(hangs_up)).await {

@@ -8,10 +8,13 @@
 //! 4. A stale one is served too, within limits, while it is refreshed. Otherwise the worker sends [`fetcher`] a command and waits.
 //! 5. The fetcher, the one thread that calls Zoom, joins the request to the meeting's flight, or starts one. A *flight* is the
 //!    fetching of one meeting for everybody who waits for it (single-flight).
-//! 6. For each page, the flight waits for a permit: [`scheduler`] picks the next caller, and [`quota`] decides when Zoom may be
-//!    called. With Redis, [`cluster`] lets all replicas share the quota, flights, snapshots and the access token.
+//!    With Redis, the flight first searches the other replicas (`fetcher/peers`): it takes their snapshot, waits for their
+//!    flight, or claims the meeting, so that only this replica fetches it.
+//! 6. For each page, the flight waits for a permit, the right to make one call: [`scheduler`] picks the next caller, and [`quota`]
+//!    decides when Zoom may be called. With Redis, [`cluster`] lets all replicas share the quota and the access token, too.
 //! 7. [`zoom`] makes the call and classifies errors; [`clean`] turns Zoom's page into ours.
-//! 8. After the last page, the finished snapshot goes into the cache, and every caller that waits gets it.
+//! 8. After the last page, the finished snapshot goes into the cache, and every caller that waits gets it. With Redis, the flight
+//!    first publishes it for the other replicas.
 //! 9. `http` builds the response in an encoding that the caller accepts. A [`failure`] becomes a stale response or a problem.
 //! 10. [`metrics`], [`telemetry`] and [`trace`] record it.
 

@@ -1,4 +1,4 @@
-//! Negative caching: decides which failures are cached, and for how long.
+//! Negative caching: decides which failures are cached, each as a [`Refusal`], and for how long.
 //!
 //! "No such meeting" replaces the snapshot, because the two contradict each other. Every other failure is cached beside
 //! the snapshot, which can still be served stale. A cached failure keeps callers that retry in a loop from spending the

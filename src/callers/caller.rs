@@ -160,13 +160,13 @@ impl Caller {
     }
 
     /// Reserves a call for a new flight. If the caller is over its limit, returns when it may try again.
-    pub(crate) fn reserve(self: &Arc<Self>, now: Instant) -> Result<CallReservation, Instant> {
+    pub(crate) fn reserve(self: &Arc<Self>, now: Instant) -> Result<LedgerEntry, Instant> {
         let mut ledger = self.ledger();
         let full_until = self.calls_per_minute.and_then(|limit| ledger.full_until(limit, now));
         full_until.map_or(Ok(()), Err)?;
         ledger.reserve();
         drop(ledger);
-        Ok(CallReservation { caller: Arc::clone(self), is_unused: Cell::new(true) })
+        Ok(LedgerEntry { caller: Arc::clone(self), is_unused: Cell::new(true) })
     }
 
     pub(crate) fn usage(&self, now: Instant) -> CallUsage {
@@ -178,12 +178,12 @@ impl Caller {
 
 /// A flight's entry in its caller's ledger. The first call counts from the start of the flight, and the others when they are made.
 /// Dropping the entry before the first call gives the reserved call back.
-pub(crate) struct CallReservation {
+pub(crate) struct LedgerEntry {
     caller: Arc<Caller>,
     is_unused: Cell<bool>,
 }
 
-impl CallReservation {
+impl LedgerEntry {
     pub(crate) fn record_call(&self, now: Instant) {
         let mut ledger = self.caller.ledger();
         if self.is_unused.replace(false) {
@@ -192,14 +192,14 @@ impl CallReservation {
         ledger.record_call(now, today());
     }
 
-    /// Removes a call that was recorded at `called` but not sent. The reservation stays used, because the flight then either ends
+    /// Removes a call that was recorded at `called` but not sent. The entry stays used, because the flight then either ends
     /// or tries again, which records another call.
     pub(crate) fn refund_call(&self, called: Instant) {
         self.caller.ledger().refund_call(called, today());
     }
 }
 
-impl Drop for CallReservation {
+impl Drop for LedgerEntry {
     fn drop(&mut self) {
         if self.is_unused.get() {
             self.caller.ledger().release();
@@ -226,9 +226,9 @@ mod tests {
     #[test]
     fn a_flight_that_makes_no_call_spends_nothing() {
         let (caller, now) = (with_limit(1), Instant::now());
-        let reservation = caller.reserve(now).ok().unwrap();
+        let entry = caller.reserve(now).ok().unwrap();
         assert!(caller.reserve(now).is_err() && caller.over_limit(now).is_some());
-        drop(reservation);
+        drop(entry);
         assert!(caller.over_limit(now).is_none());
         assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0, refused: 0 });
     }
@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn a_flight_may_exceed_the_limit_and_all_its_calls_count() {
         let (caller, now) = (with_limit(2), Instant::now());
-        let reservation = caller.reserve(now).ok().unwrap();
+        let entry = caller.reserve(now).ok().unwrap();
         for _ in 0..3 {
-            reservation.record_call(now);
+            entry.record_call(now);
         }
-        drop(reservation);
+        drop(entry);
         assert_eq!(caller.usage(now), CallUsage { today: 3, last_minute: 3, refused: 0 });
         assert_eq!(caller.reserve(now).err(), Some(now + Duration::from_secs(60)));
     }
@@ -248,12 +248,12 @@ mod tests {
     #[test]
     fn a_call_that_was_not_sent_is_refunded() {
         let (caller, now) = (with_limit(1), Instant::now());
-        let reservation = caller.reserve(now).ok().unwrap();
-        reservation.record_call(now);
+        let entry = caller.reserve(now).ok().unwrap();
+        entry.record_call(now);
         assert!(caller.over_limit(now).is_some());
-        reservation.refund_call(now);
+        entry.refund_call(now);
         assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0, refused: 0 });
-        drop(reservation);
+        drop(entry);
         assert!(caller.over_limit(now).is_none());
     }
 

@@ -28,6 +28,8 @@ pub(super) async fn run(
 ) {
     let state = Rc::new(FetcherState::new(dependencies, signals, &supervisor));
     let (flights, caller) = (Rc::clone(&state.flights), Rc::clone(&state));
+    // The scheduler asks both before it gives out a permit, and both act: the first detaches a flight that no caller waits for,
+    // the second starts the request for a missing access token.
     let scheduler = state
         .scheduler
         .clone()
@@ -35,8 +37,8 @@ pub(super) async fn run(
     drop(actix_rt::spawn(supervisor.watch("the queue for permits", scheduler)));
     let access_tokens = state.access_tokens.clone().run();
     drop(actix_rt::spawn(supervisor.watch("the renewal of access tokens", access_tokens)));
-    let published = Rc::clone(&state.accounts).publish();
-    drop(actix_rt::spawn(supervisor.watch("the callers' parts of the day", published)));
+    let told = Rc::clone(&state.accounts).tell_workers();
+    drop(actix_rt::spawn(supervisor.watch("the callers' parts of the day", told)));
     while let Some(command) = commands.recv().await {
         carry_out(Rc::clone(&state), command);
     }
@@ -65,7 +67,7 @@ fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
 /// Carries out a command without waiting. Work that takes time becomes a task.
 fn carry_out(state: Rc<FetcherState>, command: FetcherCommand) {
     match command {
-        FetcherCommand::Fetch { request, reply } => fetch(&state, request, reply),
+        FetcherCommand::Fetch { request, reply } => reply_or_start(&state, request, reply),
         FetcherCommand::Refresh { key, caller, request } => refresh(&state, key, &caller, request),
         FetcherCommand::Purge { what, done } => {
             state.purger.purge(what);
@@ -96,16 +98,17 @@ fn carry_out(state: Rc<FetcherState>, command: FetcherCommand) {
 
 /// Replies from the cache, joins the flight in progress, or starts one. One thread decides this in one place, so a
 /// snapshot never has two flights that callers can join.
-fn fetch(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplySender) {
-    let FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up } = request;
+fn reply_or_start(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplySender) {
+    let FetchRequest { requested, requirement, caller, flight_link, deadline, hung_up } = request;
     let (key, entry) = state.cache.find(requested, Instant::now());
-    if let Some(result) = state.without_flight(&key, entry, wanted) {
+    if let Some(result) = state.without_flight(&key, entry, requirement) {
         drop(reply.send(result));
         return;
     }
-    // A flight that waits for a permit has found nothing at other replicas that a caller with a fallback could wait for.
-    if wanted.has_fallback
-        && state.flights.is_queued(&key)
+    // The flight has found nothing at the other replicas, and no call may be made now. A caller with a fallback (a stale
+    // snapshot) does not wait for that.
+    if requirement.has_fallback
+        && state.flights.call_waits(&key)
         && let Some((_, failure)) = state.scheduler.blocked_until()
     {
         drop(reply.send(Err(failure)));
@@ -113,8 +116,8 @@ fn fetch(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplySender) {
     }
     let weight = weight_of(&caller);
     let other_kind = requested.kind.is_none().then_some(key.kind.other());
-    let waiter = Waiter { reply, deadline, weight, wanted, other_kind, hung_up };
-    let reserve = || state.accounts.reserve(&caller, Instant::now());
+    let waiter = Waiter { reply, deadline, weight, requirement, other_kind, hung_up };
+    let reserve = || state.accounts.reserve_first_call(&caller, Instant::now());
     match state.flights.join_or_start(key, waiter, &caller, reserve) {
         Joined::InProgress(number) => {
             flight_link.join(state.spans.parent(number));
@@ -129,8 +132,9 @@ fn refresh(state: &Rc<FetcherState>, key: SnapshotKey, caller: &Arc<Caller>, req
     let now = Instant::now();
     let entry = state.cache.get(&key, now);
     if state.without_flight(&key, entry, FetchRequirement::any_fresh(now)).is_none()
-        && let Some(flight) =
-            state.flights.start_refresh(key, now + state.wait, caller, || state.accounts.reserve(caller, now))
+        && let Some(flight) = state
+            .flights
+            .start_refresh(key, now + state.wait, caller, || state.accounts.reserve_first_call(caller, now))
     {
         spawn(state, flight, request);
     }

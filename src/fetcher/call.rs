@@ -109,9 +109,9 @@ async fn send(
     page_token: Option<&str>,
     resent: u32,
 ) -> Result<WholeResponse, CallError> {
-    state.flights.mark_started(flight);
+    state.flights.mark_called(flight);
     let called = Instant::now();
-    let draw = flight.reservation.record_call(called);
+    let draw = flight.calls.record_call(called);
     let mut span = state.spans.begin_call(flight, resent);
     let traceparent = span.context().traceparent();
     let CallOutcome { answer, unspent, account_has_left } =
@@ -132,7 +132,7 @@ async fn send(
         // The request was never sent: it costs neither the account nor the caller anything.
         Some(permit) => {
             state.scheduler.release(permit);
-            flight.reservation.refund_call(called, draw);
+            flight.calls.refund_call(called, draw);
         }
         None => state.metrics.caller_calls.with_label_values(&[flight.caller.name.as_str()]).inc(),
     }

@@ -11,7 +11,7 @@ use std::{
 
 use super::ceilings::SharedCeilings;
 use crate::{
-    callers::{CallReservation, Caller, Callers},
+    callers::{Caller, Callers, LedgerEntry},
     cluster::Cluster,
     failure::{CallerLimit, Failure},
     quota::fair_day::{CallerDay, CallerShare, Draw},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often the workers are told which callers must wait. The interval is short because reserves lapse even without a call.
-const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct CallerAccounts {
     callers: Callers,
@@ -29,9 +29,10 @@ pub(super) struct CallerAccounts {
     version: Cell<Option<u64>>,
 }
 
-/// The calls of one flight, in its caller's accounts. Dropping it before the first call gives the reserved call back.
-pub(super) struct FlightReservation {
-    minute: CallReservation,
+/// Counts the calls of one flight in its caller's accounts, the first one from the start of the flight. Dropping this before the
+/// first call takes that one back.
+pub(super) struct FlightCalls {
+    minute: LedgerEntry,
     day: FetchShare,
     shared: SharedCeilings,
 }
@@ -41,11 +42,15 @@ impl CallerAccounts {
         Self { callers, scheduler, cluster, version: Cell::default() }
     }
 
-    /// Reserves the first call of a flight.
+    /// Counts the first call of a flight, before it is made: otherwise any number of flights could start within a limit.
     ///
     /// # Errors
     /// The caller has reached one of its limits.
-    pub(super) fn reserve(&self, caller: &Arc<Caller>, now: Instant) -> Result<FlightReservation, Failure> {
+    pub(super) fn reserve_first_call(
+        &self,
+        caller: &Arc<Caller>,
+        now: Instant,
+    ) -> Result<FlightCalls, Failure> {
         self.update_callers();
         self.update_ledger(caller, now);
         let per_minute = |until| Failure::caller_over_limit(CallerLimit::PerMinute, until);
@@ -54,7 +59,7 @@ impl CallerAccounts {
         caller.set_day_limit(self.scheduler.caller_denied(caller.name.as_str()));
         let day = started.map_err(|(until, limit)| Failure::caller_over_limit(limit, until))?;
         let shared = SharedCeilings::new(self.cluster.clone(), caller);
-        Ok(FlightReservation { minute, day, shared })
+        Ok(FlightCalls { minute, day, shared })
     }
 
     /// Returns the caller with this id if it is in the callers' file now.
@@ -62,9 +67,9 @@ impl CallerAccounts {
         self.callers.all().into_iter().find(|caller| caller.id == id)
     }
 
-    /// Runs as long as the service.
-    pub(super) async fn publish(self: Rc<Self>) {
-        let mut interval = tokio::time::interval(PUBLISH_INTERVAL);
+    /// Tells the HTTP workers which callers must wait. Runs as long as the service.
+    pub(super) async fn tell_workers(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(TELL_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
@@ -103,8 +108,9 @@ impl CallerAccounts {
     }
 }
 
-impl FlightReservation {
-    /// Asks the other replicas, before the flight's first call, whether the caller's ceilings permit it.
+impl FlightCalls {
+    /// Asks Redis, before the flight's first call, whether the caller's ceilings (`calls_per_minute` and `calls_per_day`) permit
+    /// it.
     ///
     /// # Errors
     /// The calls of all replicas have reached a ceiling of the caller.

@@ -44,7 +44,7 @@ pub(super) enum FetcherCommand {
 
 pub(super) struct FetchRequest {
     pub(super) requested: RequestedKey,
-    pub(super) wanted: FetchRequirement,
+    pub(super) requirement: FetchRequirement,
     pub(super) caller: Arc<Caller>,
     pub(super) flight_link: FlightLink,
     pub(super) deadline: Instant,
@@ -84,8 +84,10 @@ pub(crate) enum FetchSource {
     OwnFlight,
     /// The request joined a flight in progress.
     OthersFlight,
-    /// It has been cached since the caller's look-up, or is another replica's record.
+    /// It has been cached since the caller's look-up.
     Cache,
+    /// It is the record of another replica's earlier flight.
+    Record,
 }
 
 pub(crate) struct FetcherStatus {

@@ -21,8 +21,8 @@ use crate::{
 
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
-    /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
-    peer: Option<FetchSource>,
+    /// How it came from another replica; `None` if this flight fetched it from Zoom.
+    source_if_peer: Option<FetchSource>,
     /// Whether the result may be cached. `false` if the meeting was purged during the fetch, or if another replica has
     /// fetched it since.
     may_cache: bool,
@@ -35,11 +35,12 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
     let started = Instant::now();
     loop {
         let obtained = AssertUnwindSafe(obtain(&state, &mut flight)).catch_unwind().await;
-        let obtained = obtained
-            .unwrap_or_else(|_| FlightResult::own(&state, &flight, Err(Failure::new(Reason::ZoomFailed))));
+        let obtained = obtained.unwrap_or_else(|_| {
+            FlightResult::with_ttl(&state, &flight, Err(Failure::new(Reason::ZoomFailed)))
+        });
         // From here to the end of the round there is no `await`, so a purge runs either before this part (the flight is
         // then detached, and nothing is cached) or after it (the purge then removes the cached result).
-        let peer = obtained.peer;
+        let source_if_peer = obtained.source_if_peer;
         record_answer(&state, &flight, &obtained.result);
         let result = remember(&state, &flight, obtained);
         if let Err(failure) = &result
@@ -48,11 +49,11 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
             continue;
         }
         state.metrics.flights_active.dec();
-        if peer.is_none() {
+        if source_if_peer.is_none() {
             state.metrics.flight_duration.observe(started.elapsed().as_secs_f64());
         }
         state.spans.end_flight(&flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
-        return state.flights.complete(&flight, &result, peer);
+        return state.flights.complete(&flight, &result, source_if_peer);
     }
 }
 
@@ -61,44 +62,47 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
     let claim = match state.peers.find(flight, &state.spans).await {
         PeerResult::FetchHere(claim) => claim,
         PeerResult::Found(snapshot, source) => {
-            return FlightResult { peer: Some(source), ..FlightResult::own(state, flight, Ok(snapshot)) };
+            let with_ttl = FlightResult::with_ttl(state, flight, Ok(snapshot));
+            return FlightResult { source_if_peer: Some(source), ..with_ttl };
         }
-        PeerResult::NegativeCached(failure, until) => {
-            let (peer, remember_until) = (Some(FetchSource::Cache), Some(until));
-            return FlightResult { result: Err(failure), peer, may_cache: true, remember_until };
+        PeerResult::Refusal(failure, until) => {
+            let (source_if_peer, remember_until) = (Some(FetchSource::Record), Some(until));
+            return FlightResult { result: Err(failure), source_if_peer, may_cache: true, remember_until };
         }
-        PeerResult::PeerFailed(failure) => {
-            let peer = Some(FetchSource::OthersFlight);
-            return FlightResult { peer, ..FlightResult::own(state, flight, Err(failure)) };
+        PeerResult::PeerFailed(failure) | PeerResult::GaveUp(failure) => {
+            let source_if_peer = Some(FetchSource::OthersFlight);
+            return FlightResult { source_if_peer, ..FlightResult::with_ttl(state, flight, Err(failure)) };
         }
     };
-    if let Err(failure) = confirm(state, flight).await {
+    if let Err(failure) = confirm_or_hand_over(state, flight).await {
         // Not published: other callers, at other replicas, may be within their limits. Dropping the claim releases it. Nothing waits
         // from here to the end of the flight, so nobody joins it and gets another caller's failure.
         drop(claim);
-        return FlightResult::own(state, flight, Err(failure));
+        return FlightResult::with_ttl(state, flight, Err(failure));
     }
     let result = fetch_meeting(state, flight).await.map(Arc::new);
+    // The cache and the waiting callers get the result only after this, or shortly before the first caller's deadline: another
+    // replica may have fetched or purged the meeting since.
     let (result, may_cache) = state.peers.publish(claim, flight, result).await;
-    FlightResult { may_cache, ..FlightResult::own(state, flight, result) }
+    FlightResult { may_cache, ..FlightResult::with_ttl(state, flight, result) }
 }
 
-/// Asks Redis whether the flight may make calls for its caller. If the caller has reached a ceiling, its own waiters get that
-/// failure, and the flight continues for another caller that waits for it.
-async fn confirm(state: &FetcherState, flight: &mut Flight) -> Result<(), Failure> {
+/// Asks Redis whether the flight may make calls for its caller. If the caller has reached a ceiling (`calls_per_minute` or
+/// `calls_per_day`), its own requests get that failure, and the flight is handed over to another caller that waits for it.
+async fn confirm_or_hand_over(state: &FetcherState, flight: &mut Flight) -> Result<(), Failure> {
     let mut over_limit = flight.caller.id;
-    let mut confirmed = flight.reservation.confirm().await;
+    let mut confirmed = flight.calls.confirm().await;
     while let Err(failure) = confirmed {
         let next = state.flights.reject_waiters_of(flight, over_limit, &failure);
         over_limit = next.ok_or_else(|| failure.clone())?;
         // A caller that is no longer in the callers' file gets the same failure.
         let caller = state.accounts.caller(over_limit).ok_or(failure);
         confirmed = match caller.and_then(|caller| {
-            let reservation = state.accounts.reserve(&caller, Instant::now())?;
-            state.flights.hand_over(flight, &caller, reservation);
+            let calls = state.accounts.reserve_first_call(&caller, Instant::now())?;
+            state.flights.hand_over(flight, &caller, calls);
             Ok(())
         }) {
-            Ok(()) => flight.reservation.confirm().await,
+            Ok(()) => flight.calls.confirm().await,
             Err(failure) => Err(failure),
         };
     }
@@ -111,15 +115,15 @@ fn remember(
     flight: &Flight,
     obtained: FlightResult,
 ) -> Result<(Arc<Snapshot>, bool), Failure> {
-    let FlightResult { result, peer, may_cache, remember_until } = obtained;
+    let FlightResult { result, source_if_peer, may_cache, remember_until } = obtained;
     let may_cache = may_cache && !state.flights.is_detached(flight);
     match result {
         Ok(snapshot) => {
             let (snapshot, stored) = if may_cache { state.cache.insert(snapshot) } else { (snapshot, false) };
-            if peer.is_none() {
+            if source_if_peer.is_none() {
                 state.metrics.flight_pages.observe(f64::from(snapshot.pages));
             }
-            log_success(flight.key, &snapshot, stored, peer);
+            log_success(flight.key, &snapshot, stored, source_if_peer);
             Ok((snapshot, stored))
         }
         Err(mut failure) => {
@@ -152,8 +156,9 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
     if failure.reason != Reason::NotAMeeting {
         return false;
     }
-    let known =
-        |key: &SnapshotKey, wanted| state.without_flight(key, state.cache.get(key, Instant::now()), wanted);
+    let known = |key: &SnapshotKey, requirement| {
+        state.without_flight(key, state.cache.get(key, Instant::now()), requirement)
+    };
     match state.flights.redirect(flight, failure, known) {
         Redirected::GoesOn => true,
         Redirected::Joined(number, waiters) => {
@@ -167,21 +172,22 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
 }
 
 impl FlightResult {
-    fn own(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
+    /// Decides how long a failure is remembered.
+    fn with_ttl(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
         // A failure before the first call, such as that of the access token, is not about this meeting, so it is not
         // cached.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some()
                 || ends_snapshot(failure.reason)
-                || state.flights.read(flight, |entry| entry.started)
+                || state.flights.read(flight, |entry| entry.has_called)
         });
         let now = Instant::now();
         let keep = failure.and_then(|failure| state.cache.failure_ttl(flight.key, failure, now));
-        Self { result, peer: None, may_cache: true, remember_until: keep.map(|keep| now + keep) }
+        Self { result, source_if_peer: None, may_cache: true, remember_until: keep.map(|keep| now + keep) }
     }
 }
 
-fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option<FetchSource>) {
+fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, source_if_peer: Option<FetchSource>) {
     tracing::debug!(
         meeting = %key.meeting,
         meeting_type = key.meeting_type.as_str(),
@@ -189,7 +195,7 @@ fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option
         bytes = snapshot.length,
         kept_bytes = snapshot.memory_bytes(),
         stored,
-        by_another_replica = peer.is_some(),
+        by_another_replica = source_if_peer.is_some(),
         "meeting fetched"
     );
 }

@@ -1,4 +1,7 @@
 //! The flight table: at most one flight per snapshot that new callers can join, each with the callers waiting for it.
+//!
+//! A purge *detaches* a flight: it goes on for the callers that wait for it, but no other caller joins it, and its result is
+//! not cached. A flight that loses all its callers before its first call may be detached, too, and then ends.
 
 mod entry;
 mod redirect;
@@ -16,7 +19,7 @@ pub(super) use self::{
     entry::{Flight, FlightEntry, Waiter, weight_of},
     redirect::Redirected,
 };
-use super::{caller_accounts::FlightReservation, command::FetchSource};
+use super::{caller_accounts::FlightCalls, command::FetchSource};
 use crate::{
     callers::Caller,
     failure::{Failure, Reason},
@@ -74,7 +77,7 @@ impl Flights {
         key: SnapshotKey,
         waiter: Waiter,
         caller: &Arc<Caller>,
-        reserve: impl FnOnce() -> Result<FlightReservation, Failure>,
+        reserve: impl FnOnce() -> Result<FlightCalls, Failure>,
     ) -> Joined {
         let mut table = self.table.borrow_mut();
         if let Some((number, entry)) = table.joinable(&key) {
@@ -84,7 +87,7 @@ impl Flights {
         if self.stopped.get() {
             return Joined::Rejected(waiter, Failure::new(Reason::ShuttingDown));
         }
-        match reserve().map(|reservation| self.next_flight(key, caller, reservation)) {
+        match reserve().map(|calls| self.next_flight(key, caller, calls)) {
             Ok(flight) => {
                 table.insert(&flight, FlightEntry::request(&flight, waiter));
                 Joined::Started(flight)
@@ -99,7 +102,7 @@ impl Flights {
         key: SnapshotKey,
         deadline: Instant,
         caller: &Arc<Caller>,
-        reserve: impl FnOnce() -> Result<FlightReservation, Failure>,
+        reserve: impl FnOnce() -> Result<FlightCalls, Failure>,
     ) -> Option<Flight> {
         let mut table = self.table.borrow_mut();
         if self.stopped.get() || table.joinable.contains_key(&key) {
@@ -110,10 +113,10 @@ impl Flights {
         Some(flight)
     }
 
-    fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, reservation: FlightReservation) -> Flight {
+    fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, calls: FlightCalls) -> Flight {
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Flight { key, number, caller: Arc::clone(caller), reservation }
+        Flight { key, number, caller: Arc::clone(caller), calls }
     }
 
     /// Reads the entry of a flight; returns the default once the flight has ended.
@@ -127,26 +130,26 @@ impl Flights {
         }
     }
 
-    /// Whether the flight that a new caller would join waits for a permit, here or at another replica.
-    pub(super) fn is_queued(&self, key: &SnapshotKey) -> bool {
-        self.table.borrow_mut().joinable(key).is_some_and(|(_, entry)| entry.queued)
+    /// Returns whether the next call of the flight that a new caller would join waits.
+    pub(super) fn call_waits(&self, key: &SnapshotKey) -> bool {
+        self.table.borrow_mut().joinable(key).is_some_and(|(_, entry)| entry.call_waits)
     }
 
     /// Returns the time at which this flight gives up, unless a caller that waits longer joins it. `None` once it has
     /// made a call, because it no longer gives up then.
     pub(super) fn deadline(&self, flight: &Flight) -> Option<Instant> {
-        self.read(flight, |entry| (!entry.started).then_some(entry.deadline))
+        self.read(flight, |entry| (!entry.has_called).then_some(entry.deadline))
     }
 
-    pub(super) fn mark_started(&self, flight: &Flight) {
-        self.change(flight, |entry| entry.started = true);
+    pub(super) fn mark_called(&self, flight: &Flight) {
+        self.change(flight, |entry| entry.has_called = true);
     }
 
     /// Records that this flight's next call waits. `blocked` is set if no flight may call before a certain time:
     /// callers that cannot wait until then get its failure.
     pub(super) fn begin_wait(&self, flight: &Flight, blocked: Option<&(Instant, Failure)>) {
         self.change(flight, |entry| {
-            entry.queued = true;
+            entry.call_waits = true;
             if let Some((at, failure)) = blocked {
                 entry.reject_impatient(*at, failure);
             }
@@ -154,25 +157,25 @@ impl Flights {
     }
 
     pub(super) fn end_wait(&self, flight: &Flight) {
-        self.change(flight, |entry| entry.queued = false);
+        self.change(flight, |entry| entry.call_waits = false);
     }
 
     /// Records that this flight may not make its next call before `until`. Callers that cannot wait until then get
     /// `failure`, including those that join during the pause.
     pub(super) fn begin_pause(&self, flight: &Flight, until: Instant, failure: Failure) {
         self.change(flight, |entry| {
-            entry.queued = true;
+            entry.call_waits = true;
             entry.reject_impatient(until, &failure);
             entry.pause = Some((until, failure));
         });
     }
 
-    /// Records that no flight may call before `until`. Callers of queued flights that cannot wait until then get
-    /// `failure`.
+    /// Records that no flight may call before `until`. A caller that cannot wait until then gets `failure`, if its
+    /// flight's next call waits.
     pub(super) fn begin_cooldown(&self, until: Instant, failure: &Failure) {
         self.remember_refusal(failure);
         let mut table = self.table.borrow_mut();
-        for entry in table.in_progress.values_mut().filter(|entry| entry.queued) {
+        for entry in table.in_progress.values_mut().filter(|entry| entry.call_waits) {
             entry.reject_impatient(until, failure);
         }
     }
@@ -212,7 +215,7 @@ impl Flights {
         let Some(entry) = table.in_progress.get(&number) else { return false };
         let key = entry.key;
         let is_detached = table.is_detached(&key, number);
-        let is_awaited_request = entry.has_been_awaited() && !entry.started;
+        let is_awaited_request = entry.has_been_awaited() && !entry.has_called;
         let ends = entry.waiting() == 0 && (is_detached || (is_awaited_request && is_unwanted(entry)));
         if ends && !is_detached {
             table.joinable.remove(&key);
@@ -230,13 +233,8 @@ impl Flights {
     }
 
     /// Makes this the flight of another caller that waits for it.
-    pub(super) fn hand_over(
-        &self,
-        flight: &mut Flight,
-        caller: &Arc<Caller>,
-        reservation: FlightReservation,
-    ) {
-        (flight.caller, flight.reservation) = (Arc::clone(caller), reservation);
+    pub(super) fn hand_over(&self, flight: &mut Flight, caller: &Arc<Caller>, calls: FlightCalls) {
+        (flight.caller, flight.calls) = (Arc::clone(caller), calls);
         self.change(flight, |entry| entry.weight = weight_of(caller));
     }
 

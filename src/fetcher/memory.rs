@@ -47,7 +47,7 @@ pub(super) async fn wait_for_memory(
         // calls would be wasted.
         let waiting = state.memory.waiting_to_begin() + state.scheduler.queued();
         if !waits
-            && !state.flights.read(flight, |entry| entry.started)
+            && !state.flights.read(flight, |entry| entry.has_called)
             && waiting > state.scheduler.max_queued()
         {
             return Err(overloaded());

@@ -1,8 +1,9 @@
-//! The other replicas. Before a flight calls Zoom, it looks for a snapshot that another replica has fetched or is
+//! The other replicas. Before a flight calls Zoom, it searches for a snapshot that another replica has fetched or is
 //! fetching; afterwards it publishes its own. Without Redis there are no other replicas.
 //!
-//! A miss takes two requests to Redis, for the record and for a claim; a hit takes none. While Redis is unavailable,
-//! every replica fetches for itself.
+//! A *record* is what a replica publishes under a meeting's key in Redis: the snapshot, or Zoom's refusal. A *claim* is one
+//! replica's right to fetch a meeting for all; see [`crate::cluster`]. The search takes two requests to Redis, for the record
+//! and for a claim; a cache hit takes none. While Redis is unavailable, every replica fetches for itself.
 
 mod backend;
 mod claim;
@@ -39,6 +40,7 @@ use crate::{
 };
 
 pub(super) enum Peers {
+    /// Redis is not configured: every flight fetches from Zoom, without a claim.
     None,
     Redis(Rc<RedisPeers>),
 }

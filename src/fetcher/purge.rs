@@ -11,18 +11,18 @@ use crate::{cache::Cache, snapshot::MeetingType};
 pub(super) struct Purger {
     cache: Cache,
     flights: Rc<Flights>,
-    generation: Cell<u64>,
+    purge_count: Cell<u64>,
 }
 
 impl Purger {
     pub(super) fn new(cache: Cache, flights: Rc<Flights>) -> Self {
-        Self { cache, flights, generation: Cell::default() }
+        Self { cache, flights, purge_count: Cell::default() }
     }
 
     /// Returns a number that changes with every purge. If it has changed while a task read Redis, the task must not
     /// cache its result.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.get()
+    pub(super) fn purge_count(&self) -> u64 {
+        self.purge_count.get()
     }
 
     /// Like [`Self::forget`], but logs the purge.
@@ -41,7 +41,7 @@ impl Purger {
     /// already waiting, but their results are not cached and new callers do not join them. Returns how many entries
     /// were removed, and how many flights were detached.
     pub(super) fn forget(&self, what: Purge) -> (u64, usize) {
-        self.generation.set(self.generation.get() + 1);
+        self.purge_count.set(self.purge_count.get() + 1);
         let Some(keys) = what.keys() else {
             let entries = self.cache.entry_count();
             self.cache.purge_all();

@@ -83,7 +83,9 @@ pub(super) struct FetcherState {
     pub(super) access_tokens: AccessTokens,
     pub(super) webinars: WebinarAccess,
     pub(super) scheduler: Scheduler,
+    /// Whether a flight may start for its caller.
     pub(super) accounts: Rc<CallerAccounts>,
+    /// The other replicas; [`Peers::None`] without Redis.
     pub(super) peers: Peers,
     pub(super) flights: Rc<Flights>,
     pub(super) purger: Rc<Purger>,
@@ -155,12 +157,12 @@ impl FetcherState {
         &self,
         key: &SnapshotKey,
         entry: Option<Entry>,
-        wanted: FetchRequirement,
+        requirement: FetchRequirement,
     ) -> Option<Result<Fetched, Failure>> {
         let now = Instant::now();
         match entry {
             Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
-            Some(Entry::Snapshot(snapshot)) if self.cache.policy().accepts(&snapshot, wanted, now) => {
+            Some(Entry::Snapshot(snapshot)) if self.cache.policy().accepts(&snapshot, requirement, now) => {
                 return Some(Ok(Fetched { snapshot, source: FetchSource::Cache, stored: true }));
             }
             Some(Entry::Snapshot(_)) | None => {}
@@ -170,7 +172,7 @@ impl FetcherState {
         }
         // A caller with a fallback does not wait for the end of a cool-down, however short, unless another replica may
         // have a newer snapshot, which costs no call.
-        if wanted.has_fallback && !self.peers.may_have_snapshots() {
+        if requirement.has_fallback && !self.peers.may_have_snapshots() {
             return self.scheduler.blocked_until().map(|(_, failure)| Err(failure));
         }
         None

@@ -22,7 +22,7 @@ use super::{
     params::{self, single_valued},
     problem::{Problem, render::SERVICE_DESCRIPTION},
     qos,
-    representation::Requested,
+    representation::RequestedForm,
     route::Route,
     summary,
 };
@@ -89,7 +89,7 @@ pub(super) async fn get_meeting(exchange: Exchange<'_>) -> Result<HttpResponse, 
     let kind = params::kind(kind.as_deref())?;
     let limits = summary::limits(request, state.summary_limits)?;
     let requested = RequestedKey { meeting, kind, meeting_type };
-    let page = Requested::Page(MeetingPage { limits, stale: None });
+    let page = RequestedForm::Page(MeetingPage { limits, stale: None });
     qos::respond(exchange, (caller, requested), page).await
 }
 

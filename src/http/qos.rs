@@ -14,7 +14,7 @@ use super::{
     problem::Problem,
     provenance::Provenance,
     rate_limit,
-    representation::Requested,
+    representation::RequestedForm,
     response,
     state::AppState,
 };
@@ -35,29 +35,30 @@ pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem>
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let identity = &exchange.context.identity;
     let caller = identity.caller()?;
+    // Hides fields from this caller, if it may not see all of them. Its keys then also encrypt the caller's page tokens.
     let redaction = exchange.state.redaction(identity);
     let keys = redaction.as_ref().map(Redaction::keys);
     let QosRequest { requested, portion } = QosRequest::parse(exchange, keys)?;
-    let part = match portion {
-        Portion::Whole => Requested::Whole,
-        Portion::FirstSlice(slice) => Requested::Slice(slice),
-        Portion::View(view) => Requested::View(view),
+    let form = match portion {
+        Portion::Whole => RequestedForm::Whole,
+        Portion::FirstSlice(slice) => RequestedForm::Slice(slice),
+        Portion::View(view) => RequestedForm::View(view),
         Portion::NextSlice(token) => return next_slice(exchange, requested, token).await,
     };
-    respond(exchange, (caller, requested), part).await
+    respond(exchange, (caller, requested), form).await
 }
 
-/// Finds a snapshot, and responds with a part or form of it.
+/// Finds a snapshot, and responds with it in this form.
 pub(super) async fn respond(
     exchange: Exchange<'_>,
     (caller, requested): (&Arc<Caller>, RequestedKey),
-    part: Requested,
+    form: RequestedForm,
 ) -> Result<HttpResponse, Problem> {
     match find(exchange, caller, requested).await {
         Ok((snapshot, provenance)) => {
             let found = (&snapshot, &provenance);
-            let is_slice = matches!(part, Requested::Slice(_));
-            let mut response = response::build(exchange, found, part)?.await?;
+            let is_slice = matches!(form, RequestedForm::Slice(_));
+            let mut response = response::build(exchange, found, form)?.await?;
             if is_slice {
                 exchange.state.fetcher.publish_paged(&snapshot);
             }
@@ -86,7 +87,7 @@ async fn next_slice(
     token: PageToken,
 ) -> Result<HttpResponse, Problem> {
     let snapshot = paged_snapshot(exchange, requested, &token).await?;
-    let (found, slice) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
+    let (found, slice) = ((&snapshot, &Provenance::Hit), RequestedForm::Slice(token.slice));
     response::build(exchange, found, slice)?.await
 }
 
@@ -180,8 +181,15 @@ pub(super) async fn find(
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
             let asked = (requested, directives, now);
-            let found =
-                Box::pin(fetch(state, disconnected, (caller, flight_link()), asked, why, cached)).await;
+            let found = Box::pin(fetch_or_fall_back(
+                state,
+                disconnected,
+                (caller, flight_link()),
+                asked,
+                why,
+                cached,
+            ))
+            .await;
             record_refusal(context, &found);
             found
         }
@@ -208,7 +216,7 @@ fn refresh(
 }
 
 /// Waits for a flight. If it fails, falls back to the cached snapshot as long as the policy permits that.
-async fn fetch(
+async fn fetch_or_fall_back(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
     (caller, flight_link): (&Arc<Caller>, FlightLink),
@@ -218,12 +226,13 @@ async fn fetch(
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
     let policy = state.cache.policy();
     let usable = |snapshot: &Arc<Snapshot>| policy.may_stand_in(snapshot, Instant::now());
+    // The cached snapshot may be stale, and can still be served if the flight fails.
     let has_fallback = cached.as_ref().is_some_and(usable);
     let requirement = FetchRequirement { directives, requested_at, has_fallback };
     match state.fetcher.fetch(requested, requirement, Arc::clone(caller), flight_link, disconnected).await {
         Ok(Fetched { snapshot, source, stored }) => {
             let provenance = match source {
-                FetchSource::Cache => Provenance::LateHit,
+                FetchSource::Cache | FetchSource::Record => Provenance::LateHit,
                 FetchSource::OwnFlight => Provenance::Flight { why, collapsed: false, stored },
                 FetchSource::OthersFlight => Provenance::Flight { why, collapsed: true, stored },
             };

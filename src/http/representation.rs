@@ -29,7 +29,7 @@ use crate::{
 const UNPACKED_INLINE: u64 = 64 * 1024;
 
 /// The part or form of a snapshot that a request selects.
-pub(super) enum Requested {
+pub(super) enum RequestedForm {
     Whole,
     Slice(Slice),
     /// A page in Zoom's shape.
@@ -38,7 +38,7 @@ pub(super) enum Requested {
     Page(MeetingPage),
 }
 
-impl Requested {
+impl RequestedForm {
     /// Returns whether the response is the first or the only one for this snapshot, not a later page.
     pub(super) fn is_first(&self) -> bool {
         match self {
@@ -63,26 +63,28 @@ pub(super) enum Representation {
 }
 
 impl Representation {
-    /// Selects the representation of what is requested. If something must be hidden, that is always a view.
+    /// Selects the representation of the requested form. If something must be hidden, that is always a view.
     pub(super) fn select(
         snapshot: &Snapshot,
-        requested: Requested,
+        form: RequestedForm,
         headers: &HeaderMap,
         redaction: Option<Redaction>,
     ) -> Result<Self, Problem> {
         let keys = redaction.as_ref().map(Redaction::keys);
-        let view = match (requested, keys) {
-            (Requested::Whole, None) => {
+        let view = match (form, keys) {
+            (RequestedForm::Whole, None) => {
                 return Ok(Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding))));
             }
-            (Requested::Slice(slice), None) => {
+            (RequestedForm::Slice(slice), None) => {
                 return Ok(Self::Slice { slice, cut: slice.range_in(snapshot) });
             }
-            (Requested::Whole, Some(_)) => View::Whole,
-            (Requested::Slice(slice), Some(_)) => View::Slice(slice.view_page(snapshot, keys)?),
-            (Requested::ZoomPage(slice), _) => View::ZoomPage(slice.view_page(snapshot, keys)?),
-            (Requested::View(view), _) => view,
-            (Requested::Page(page), _) => return Ok(Self::made(Rendering::Page(page), redaction, headers)),
+            (RequestedForm::Whole, Some(_)) => View::Whole,
+            (RequestedForm::Slice(slice), Some(_)) => View::Slice(slice.view_page(snapshot, keys)?),
+            (RequestedForm::ZoomPage(slice), _) => View::ZoomPage(slice.view_page(snapshot, keys)?),
+            (RequestedForm::View(view), _) => view,
+            (RequestedForm::Page(page), _) => {
+                return Ok(Self::made(Rendering::Page(page), redaction, headers));
+            }
         };
         Ok(Self::made(Rendering::View(view), redaction, headers))
     }

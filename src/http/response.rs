@@ -13,7 +13,7 @@ use super::{
     preconditions,
     problem::Problem,
     provenance::{FreshHit, Provenance, cache_control, header_value},
-    representation::{Representation, Requested},
+    representation::{Representation, RequestedForm},
 };
 use crate::{metrics::Outcome, snapshot::Snapshot};
 use actix_web::{
@@ -37,11 +37,11 @@ const DATE_TICK: Duration = Duration::from_secs(1);
 pub(super) fn build<'a>(
     exchange: Exchange<'a>,
     (snapshot, provenance): (&'a Arc<Snapshot>, &Provenance),
-    requested: Requested,
+    form: RequestedForm,
 ) -> Result<impl Future<Output = Result<HttpResponse, Problem>> + use<'a>, Problem> {
     let Exchange { request, state, .. } = exchange;
     // Not in the future: the future of every hit would need room for all that only the head needs.
-    let (response, representation) = head(exchange, (snapshot, provenance), requested)?;
+    let (response, representation) = head(exchange, (snapshot, provenance), form)?;
     let is_modified = response.status() != StatusCode::NOT_MODIFIED;
     let etag = response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
     // A caller that sends this tag has got the view before. After any other match, the participant may not exist, and then
@@ -62,7 +62,7 @@ pub(super) fn build<'a>(
 fn head(
     exchange: Exchange<'_>,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
-    mut requested: Requested,
+    mut form: RequestedForm,
 ) -> Result<(HttpResponse, Representation), Problem> {
     let Exchange { request, state, context } = exchange;
     // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests have waited
@@ -73,7 +73,7 @@ fn head(
     let fresh_left = snapshot.fresh_left_at(age);
     let outcome = provenance.outcome(fresh_left.is_some());
     // Without the cache, the first slice would have cost a flight, and later slices would have been part of it.
-    if outcome != Outcome::Miss && requested.is_first() {
+    if outcome != Outcome::Miss && form.is_first() {
         state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
     }
     if let Some(detail) = provenance.detail().filter(|_| fresh_left.is_none()) {
@@ -81,11 +81,11 @@ fn head(
     }
     state.metrics.snapshot_age.observe(age.as_secs_f64());
 
-    if let Requested::Page(page) = &mut requested {
+    if let RequestedForm::Page(page) = &mut form {
         page.stale = provenance.stale_reason(fresh_left.is_some());
     }
     let redaction = state.redaction(&context.identity);
-    let representation = Representation::select(snapshot, requested, request.headers(), redaction)?;
+    let representation = Representation::select(snapshot, form, request.headers(), redaction)?;
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
     let mut response =

@@ -8,7 +8,7 @@ use super::{
     params::{self, QUERY, single_valued},
     problem::Problem,
     qos,
-    representation::Requested,
+    representation::RequestedForm,
     view_params::ViewParams,
 };
 use crate::{
@@ -41,8 +41,8 @@ pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem>
         return Err(Problem::NotAcceptable);
     }
     let requested = RequestedKey { meeting, kind, meeting_type };
-    let part = Requested::View(View::Summary { selection: Box::new(selection), limits });
-    qos::respond(exchange, (caller, requested), part).await
+    let form = RequestedForm::View(View::Summary { selection: Box::new(selection), limits });
+    qos::respond(exchange, (caller, requested), form).await
 }
 
 /// Returns the limits, each replaced by that of the query.

@@ -23,7 +23,7 @@ use super::{
     problem::Problem,
     provenance::Provenance,
     qos::{self, paged_snapshot},
-    representation::Requested,
+    representation::RequestedForm,
     response,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub(super) async fn get_page(exchange: Exchange<'_>, kind: MeetingKind) -> Resul
         };
         let (snapshot, provenance) = find(exchange, (caller, requested)).await?;
         let page =
-            Requested::ZoomPage(Slice { offset: 0, size: query.page_size.unwrap_or(DEFAULT_PAGE_SIZE) });
+            RequestedForm::ZoomPage(Slice { offset: 0, size: query.page_size.unwrap_or(DEFAULT_PAGE_SIZE) });
         let response = response::build(exchange, (&snapshot, &provenance), page)?.await;
         state.fetcher.publish_paged(&snapshot);
         return response;
@@ -62,7 +62,7 @@ pub(super) async fn get_page(exchange: Exchange<'_>, kind: MeetingKind) -> Resul
     let meeting_type = query.meeting_type.unwrap_or(token.meeting_type);
     let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
     let snapshot = paged_snapshot(exchange, requested, &token).await?;
-    let page = Requested::ZoomPage(token.slice);
+    let page = RequestedForm::ZoomPage(token.slice);
     response::build(exchange, (&snapshot, &Provenance::Hit), page)?.await
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn get_participant(
         meeting_type: query.meeting_type.unwrap_or(MeetingType::Live),
     };
     let (snapshot, provenance) = find(exchange, (caller, requested)).await?;
-    let view = Requested::View(View::ZoomParticipant { wanted });
+    let view = RequestedForm::View(View::ZoomParticipant { wanted });
     response::build(exchange, (&snapshot, &provenance), view)?.await
 }
 

@@ -16,7 +16,7 @@ use zoom_qos_proxy::{
     cluster::{
         Cluster,
         events::Event,
-        quota_reply::{Blocker, SlotReply, SharedDay},
+        quota_reply::{Blocker, SharedDay, SlotReply},
     },
     failure::LimitKind,
 };

@@ -14,7 +14,7 @@ use crate::{
     callers::Caller,
     failure::Failure,
     fetcher::{
-        caller_accounts::FlightReservation,
+        caller_accounts::FlightCalls,
         command::{FetchSource, Fetched, ReplySender},
     },
     scheduler::fair_queue::{CallerWeight, FlightNumber},
@@ -32,7 +32,7 @@ pub(in crate::fetcher) struct Flight {
     /// The caller whose request started it, as the callers' file described it then.
     pub(in crate::fetcher) caller: Arc<Caller>,
     /// Counts its calls in that caller's accounts.
-    pub(in crate::fetcher) reservation: FlightReservation,
+    pub(in crate::fetcher) calls: FlightCalls,
 }
 
 pub(in crate::fetcher) struct Waiter {
@@ -40,7 +40,7 @@ pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) deadline: Instant,
     pub(in crate::fetcher) weight: CallerWeight,
     /// A caller with a stale snapshot to fall back on is rejected at the beginning of every pause.
-    pub(in crate::fetcher) wanted: FetchRequirement,
+    pub(in crate::fetcher) requirement: FetchRequirement,
     /// The kind to fetch next if Zoom refuses the id as not of the flight's kind. `None` if the caller named a kind, or
     /// if both kinds have been tried.
     pub(in crate::fetcher) other_kind: Option<MeetingKind>,
@@ -64,11 +64,11 @@ pub(in crate::fetcher) struct FlightEntry {
     /// The latest of the waiters' deadlines.
     pub(super) deadline: Instant,
     pub(super) weight: CallerWeight,
-    /// Whether its next call waits for a permit.
-    pub(super) queued: bool,
+    /// Whether its next call waits: for a permit, for another replica's flight, for memory, or for the end of a pause.
+    pub(super) call_waits: bool,
     /// Whether the flight has made a call. From then on it continues even without connected callers, unless it is
-    /// detached.
-    pub(in crate::fetcher) started: bool,
+    /// [detached](super).
+    pub(in crate::fetcher) has_called: bool,
     /// The end of the pause that Zoom requested, and the reason.
     pub(super) pause: Option<(Instant, Failure)>,
 }
@@ -81,8 +81,8 @@ impl FlightEntry {
             started_by_first: false,
             deadline,
             weight: weight_of(&flight.caller),
-            queued: false,
-            started: false,
+            call_waits: false,
+            has_called: false,
             pause: None,
         }
     }
@@ -106,7 +106,7 @@ impl FlightEntry {
     /// Rejects the callers that cannot wait until `at`, and those with a fallback. The flight goes on for the others.
     pub(super) fn reject_impatient(&mut self, at: Instant, failure: &Failure) {
         for waiter in &mut self.waiters {
-            let is_impatient = |waiter: &mut Waiter| waiter.wanted.has_fallback || waiter.deadline <= at;
+            let is_impatient = |waiter: &mut Waiter| waiter.requirement.has_fallback || waiter.deadline <= at;
             if let Some(impatient) = waiter.take_if(is_impatient) {
                 drop(impatient.reply.send(Err(failure.clone())));
             }
@@ -167,7 +167,7 @@ impl FlightEntry {
         let mut waiters = self.waiters.iter().flatten().peekable();
         match waiters.peek() {
             None => policy.accepts(snapshot, FetchRequirement::any_fresh(now), now),
-            Some(_) => waiters.all(|waiter| policy.accepts(snapshot, waiter.wanted, now)),
+            Some(_) => waiters.all(|waiter| policy.accepts(snapshot, waiter.requirement, now)),
         }
     }
 

@@ -42,7 +42,7 @@ impl Flights {
         let Some(entry) = in_progress.get_mut(&flight.number) else { return Redirected::Ends };
         let is_awaited = entry.answer_some(|waiter| match waiter.other_kind.take() {
             None => Some(Err(failure.clone())),
-            Some(_) => known(&other, waiter.wanted),
+            Some(_) => known(&other, waiter.requirement),
         });
         // The result of a detached flight is not cached, so without connected callers it would be of no use.
         if !is_awaited || (is_detached && entry.waiting() == 0) {

@@ -52,6 +52,7 @@ pub(super) async fn apply_all(
                 remember_failure(&peers, key, encoded_failure);
                 peers.subscriptions.notify(event);
             }
+            // Only wakes the flights that wait for it. Others read the record at their next miss.
             Event::Recorded { .. } => peers.subscriptions.notify(event),
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn answer(peers: &Rc<RedisPeers>, key: SnapshotKey, waiter: Waiter, f
 }
 
 async fn look_up(peers: Rc<RedisPeers>, key: SnapshotKey) {
-    let purges = peers.purger.generation();
+    let purges = peers.purger.purge_count();
     // A panic must not leave the callers waiting.
     let (found, is_other_kind) =
         match AssertUnwindSafe(peers.record(key)).catch_unwind().await.unwrap_or_default() {
@@ -40,7 +40,7 @@ async fn look_up(peers: Rc<RedisPeers>, key: SnapshotKey) {
             Some(Content::Refusal { failure, .. }) => (None, failure.reason == Reason::NotAMeeting),
             None => (None, false),
         };
-    let found = found.filter(|found| peers.is_latest(found) && purges == peers.purger.generation());
+    let found = found.filter(|found| peers.is_latest(found) && purges == peers.purger.purge_count());
     let (now, mut cached) = (Instant::now(), None);
     let waiting = peers.lookups.borrow_mut().remove(&key).unwrap_or_default();
     for (mut waiter, failure) in waiting {
@@ -49,11 +49,11 @@ async fn look_up(peers: Rc<RedisPeers>, key: SnapshotKey) {
             continue;
         }
         let answer = match &found {
-            Some(snapshot) if peers.cache.policy().accepts(snapshot, waiter.wanted, now) => {
+            Some(snapshot) if peers.cache.policy().accepts(snapshot, waiter.requirement, now) => {
                 let (snapshot, stored) =
                     cached.get_or_insert_with(|| peers.cache.insert(Arc::clone(snapshot)));
                 let snapshot = Arc::clone(snapshot);
-                Ok(Fetched { snapshot, source: FetchSource::Cache, stored: *stored })
+                Ok(Fetched { snapshot, source: FetchSource::Record, stored: *stored })
             }
             _ => Err(failure),
         };

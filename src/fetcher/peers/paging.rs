@@ -36,7 +36,7 @@ async fn try_publish(peers: &RedisPeers, snapshot: &Arc<Snapshot>) -> Option<Put
 
 /// Returns the snapshot of this meeting with this tag, if another replica has published it.
 pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
-    let purges = peers.purger.generation();
+    let purges = peers.purger.purge_count();
     let snapshot = match published(peers, key, tag).await {
         Some(snapshot) => {
             // Reading the record has extended its lifetime in Redis.
@@ -51,7 +51,7 @@ pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Opt
     };
     snapshot.mark_paged();
     let is_of_use = snapshot.age(Instant::now()) < peers.cache.policy().useful_for(&snapshot);
-    if purges == peers.purger.generation() && is_of_use {
+    if purges == peers.purger.purge_count() && is_of_use {
         peers.cache.insert_paged(&snapshot);
     }
     is_of_use.then_some(snapshot)

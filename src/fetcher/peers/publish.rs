@@ -9,7 +9,7 @@ use super::{
     backend::RedisPeers,
     claim::HeldClaim,
     records,
-    search::{PeerResult, accept, holds_for_peers, is_kept_for_kind},
+    search::{PeerResult, accept_or_keep, holds_for_peers, is_kept_for_kind},
 };
 use crate::{
     cache::{Entry, KIND_REMEMBERED_FOR, ends_snapshot},
@@ -93,9 +93,9 @@ async fn superseded(
     result: Result<Arc<Snapshot>, Failure>,
 ) -> (Result<Arc<Snapshot>, Failure>, bool) {
     let content = peers.record(flight.key).await;
-    match content.and_then(|content| accept(peers, flight, content, FetchSource::Cache)) {
+    match content.and_then(|content| accept_or_keep(peers, flight, content, FetchSource::Record)) {
         Some(PeerResult::Found(snapshot, _)) => (Ok(snapshot), true),
-        Some(PeerResult::NegativeCached(failure, _)) => (Err(failure), true),
+        Some(PeerResult::Refusal(failure, _)) => (Err(failure), true),
         _ => (result, false),
     }
 }

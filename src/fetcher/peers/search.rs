@@ -7,9 +7,9 @@
 //!    ends that replica's flight, and start over.
 //!
 //! Example: replicas A and B miss the same meeting 5 ms apart, and neither finds a record. A's claim is granted, with
-//! fencing number 100; B's is not, so B waits. After 900 ms A stores its record, an event wakes B, and B reads the
-//! record: every page was fetched once. If A dies instead, no event comes; B claims again every second, and gets the
-//! claim 3 s after A's last heartbeat.
+//! fencing number 100 (it orders claims, see [`crate::cluster`]); B's is not, so B waits. After 900 ms A stores its
+//! record, an event wakes B, and B reads the record: every page was fetched once. If A dies instead, no event comes; B
+//! claims again every second, and gets the claim 3 s after A's last heartbeat.
 
 use std::{sync::Arc, time::Instant};
 
@@ -31,14 +31,17 @@ use crate::{
 };
 
 pub(in crate::fetcher) enum PeerResult {
-    /// Nothing was found, so this replica fetches. It has no claim if Redis is unavailable; others may fetch, too.
+    /// Nothing was found, so this replica fetches. It has no claim without Redis, or while Redis is unavailable: then others
+    /// may fetch, too.
     FetchHere(Option<HeldClaim>),
     /// A snapshot that every waiting caller accepts.
     Found(Arc<Snapshot>, FetchSource),
     /// Zoom's refusal of another replica's call, and the time until which it is cached.
-    NegativeCached(Failure, Instant),
-    /// The other replica's flight failed, or no caller waits any more.
+    Refusal(Failure, Instant),
+    /// The other replica's flight failed.
     PeerFailed(Failure),
+    /// This flight stopped waiting for the other replica's: its deadline passed, or no caller waits any more.
+    GaveUp(Failure),
 }
 
 enum WaitResult {
@@ -54,12 +57,12 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
     // Subscribes before the first look-up, so that no event between the look-up and the wait is missed.
     let mut subscription = peers.subscriptions.subscribe(flight.key);
     let key = RecordKey::meeting(&flight.key);
-    let mut source = FetchSource::Cache;
+    let mut source = FetchSource::Record;
     let result = loop {
         let stored = peers.cluster.retrying(async || peers.cluster.look_up(&key).await).await;
         let Ok(StoredRecord { fence, record }) = stored else { break PeerResult::FetchHere(None) };
         let content = records::read(&peers.cluster, flight.key, &key, record).await;
-        if let Some(result) = content.and_then(|content| accept(peers, flight, content, source)) {
+        if let Some(result) = content.and_then(|content| accept_or_keep(peers, flight, content, source)) {
             break result;
         }
         match claim_or_wait(peers, flight, (&key, fence), &mut subscription).await {
@@ -73,7 +76,7 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
 
 /// Returns the record as the result if every waiting caller accepts it. Otherwise caches it, because it can be served if Zoom
 /// fails.
-pub(super) fn accept(
+pub(super) fn accept_or_keep(
     peers: &RedisPeers,
     flight: &Flight,
     content: Content,
@@ -85,7 +88,7 @@ pub(super) fn accept(
             let keep = peers.cache.failure_ttl(flight.key, &failure, at).unwrap_or_default();
             let until = until.min(at + keep);
             let counts = until > Instant::now() || shows_other_kind(peers, flight, &failure, at);
-            counts.then_some(PeerResult::NegativeCached(failure, until))
+            counts.then_some(PeerResult::Refusal(failure, until))
         }
         Content::Snapshot(snapshot) => {
             let serves = peers
@@ -152,13 +155,12 @@ async fn claim_or_wait(
             Ok(ClaimResult::Recorded(_)) => return Recorded,
             Ok(ClaimResult::Held(fence)) => fence,
         };
-        if peers.flights.detach_if_abandoned(flight.number)
-            || peers.flights.deadline(flight).is_some_and(|at| at <= Instant::now())
-        {
-            return Decided(PeerResult::PeerFailed(Failure::new(Reason::StillFetching)));
+        let is_abandoned = peers.flights.detach_if_abandoned(flight.number);
+        if is_abandoned || peers.flights.deadline(flight).is_some_and(|at| at <= Instant::now()) {
+            return Decided(PeerResult::GaveUp(Failure::new(Reason::StillFetching)));
         }
         // The other replica's next call waits for a permit like one of ours, so callers that cannot wait for the end of
-        // a cool-down get the reason at once.
+        // a cool-down get the reason at once. `find` ends the wait.
         peers.flights.begin_wait(flight, peers.scheduler.blocked_until().as_ref());
         match subscription.next().await {
             Some(FlightOutcome::Recorded) => return Recorded,
