@@ -92,13 +92,9 @@ class Rendered(list):
         return self.one("ConfigMap", name)["data"]["config.toml"]
 
 
-# An installation must say which registry has the image.
-PUBLISHED = {"image": {"registry": "registry.example.com"}}
-
-
 def render_text(values=None, version=None, chart=CHART, release=RELEASE, namespace=NAMESPACE):
     flags = ["--kube-version", version] if version else []
-    done = helm("template", release, chart, "--namespace", namespace, *flags, values=merged(PUBLISHED, values or {}))
+    done = helm("template", release, chart, "--namespace", namespace, *flags, values=values or {})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -132,7 +128,7 @@ def helm4(chart, all_values):
 
 def refusal(values, release=RELEASE):
     """Helm's error for values that must be rejected."""
-    done = helm("template", release, CHART, "--namespace", NAMESPACE, values=merged(PUBLISHED, values))
+    done = helm("template", release, CHART, "--namespace", NAMESPACE, values=values)
     assert done.returncode != 0, f"accepted:\n{done.stdout}"
     return done.stderr
 

@@ -123,7 +123,7 @@ def test_defaults_are_one_replica_by_rolling_update_without_a_gap():
     assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     assert spec["minReadySeconds"] > 0
     assert objects.container["args"] == ["serve", "--config", "/etc/zoom-qos-proxy/config/config.toml"]
-    assert objects.container["image"] == "registry.example.com/zoom-qos-proxy:0.1.0"
+    assert objects.container["image"] == "zoom-qos-proxy:0.1.0"
     kinds = sorted(each["kind"] for each in objects)
     assert kinds == sorted([
         "ConfigMap", "Deployment", "Job", "NetworkPolicy", "NetworkPolicy", "Pod", "Service", "Service", "ServiceAccount",

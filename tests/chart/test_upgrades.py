@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from api import Api
-from chart import CHART, NAME, NAMESPACE, PUBLISHED, RELEASE, at, check_config, ci, helm, merged, needs_helm_4
+from chart import CHART, NAME, NAMESPACE, RELEASE, at, check_config, ci, helm, merged, needs_helm_4
 
 # The schema accepts it; only the service knows that a call cannot connect for longer than it may last.
 MISTAKE = at("config.zoom.connect_timeout", "20s")
@@ -44,7 +44,7 @@ class Cluster:
         return helm(verb, RELEASE, *arguments, *flags, values=values, version=self.version)
 
     def change(self, verb, values):
-        return self.helm(verb, CHART, values=merged(PUBLISHED, values))
+        return self.helm(verb, CHART, values=values)
 
     def apply(self, verb, values):
         done = self.change(verb, values)

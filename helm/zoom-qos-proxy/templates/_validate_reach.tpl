@@ -25,10 +25,6 @@
 {{- $wrong = append $wrong (printf "%s.tag: latest names another image whenever somebody pushes one, so a pod that restarts could run another version than its neighbour; set a version, or %s.digest" $key $key) -}}
 {{- end -}}
 {{- end -}}
-{{- $named := regexMatch "^(localhost|[^/]*[.][^/]*)/" .Values.image.repository -}}
-{{- if not (or .Values.image.registry (default dict .Values.global).imageRegistry $named (eq .Values.image.pullPolicy "Never")) -}}
-{{- $wrong = append $wrong (printf "image.registry: is empty, so the nodes would look for %s at their default registry, where nobody publishes it; set image.registry to the registry to which you pushed the image of `make image`, or, if the image is on every node already, image.pullPolicy to Never" .Values.image.repository) -}}
-{{- end -}}
 {{- with .Values.autoscaling -}}
 {{- if .enabled -}}
 {{- if gt (int .minReplicas) (int .maxReplicas) -}}
