@@ -137,11 +137,14 @@ impl Config {
         Self::load(files, std::env::vars_os())
     }
 
-    /// Like [`Self::from_process`], but files of secrets, certificates and callers may be missing, with a warning: they are
-    /// mounted where the service runs, and not necessarily where its configuration is checked.
-    pub(crate) fn from_process_without_mounts(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
+    /// Like [`Self::from_process`], but also checks the files of issuers. If `files_may_be_missing`, a missing file is only a
+    /// warning: it is mounted where the service runs, and not necessarily where its configuration is checked.
+    pub(crate) fn check_process(
+        files: &[PathBuf],
+        files_may_be_missing: bool,
+    ) -> Result<(Self, Vec<String>), Problems> {
         let mut reader = reader(files, std::env::vars_os());
-        reader.allow_missing_files();
+        reader.check_files(files_may_be_missing);
         Self::read(reader)
     }
 

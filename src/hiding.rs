@@ -3,6 +3,8 @@
 mod current;
 mod keys;
 
+use std::fmt;
+
 pub use self::{
     current::CurrentKeys,
     keys::{HidingKeys, KeyDerivationError},
@@ -52,6 +54,14 @@ impl HiddenFields {
     /// Returns the set as a digit that differs for different sets.
     pub fn digit(self) -> u8 {
         self.0
+    }
+}
+
+impl fmt::Display for HiddenFields {
+    /// Writes the words of the groups, joined by commas.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = FieldGroup::ALL.into_iter().filter(|(_, group)| self.contains(*group));
+        f.write_str(&hidden.map(|(name, _)| name).collect::<Vec<_>>().join(","))
     }
 }
 

@@ -1,9 +1,12 @@
 //! Reads the callers' file, and detects its changes while the service runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    oidc::KeyFetcher,
+    oidc::{IssuerEntry, KeyFetcher, unusable_files},
     parser::{self, CallerEntry, FileEntries, Issue},
 };
 use crate::{egress::EnvironmentProxies, regular_file};
@@ -36,16 +39,33 @@ impl CallersFile {
         Self { fetcher: KeyFetcher { proxies }, ..self }
     }
 
-    /// Describes each caller in one line, such as `bi weight=2 keys=1 calls_per_minute=60`. The line contains no part of a
-    /// hash.
+    /// Describes each caller in one line, such as `bi weight=2 keys=1 calls_per_minute=60 hide=identity`. The line contains no
+    /// part of a hash.
     pub(crate) fn descriptions(&self) -> impl Iterator<Item = String> {
         self.entries.callers.iter().map(|entry| {
-            let CallerEntry { name, key_sha256, weight, calls_per_minute, calls_per_day, .. } = entry;
+            let CallerEntry { name, key_sha256, tokens, weight, calls_per_minute, calls_per_day, hide } =
+                entry;
             let mut line = format!("{name} weight={weight} keys={}", key_sha256.len());
             for (key, limit) in [("calls_per_minute", calls_per_minute), ("calls_per_day", calls_per_day)] {
                 line.extend(limit.map(|limit| format!(" {key}={limit}")));
             }
+            if !hide.is_empty() {
+                line.extend([format!(" hide={hide}")]);
+            }
+            line.extend(tokens.claims().map(|(claim, value)| format!(" {claim}={}", quoted(&value))));
+            let issuer = self.entries.issuer_of(tokens);
+            line.extend(issuer.map(|IssuerEntry { name, url, audience, .. }| {
+                format!(" issuer={name} url={} audience={}", quoted(url), quoted(audience))
+            }));
             line
+        })
+    }
+
+    /// Returns every file of an issuer that cannot be used, and why.
+    pub(crate) fn unusable_files(&self) -> impl Iterator<Item = (&Path, String)> {
+        self.entries.issuers.iter().flat_map(|issuer| {
+            let problems = unusable_files(&issuer.keys).into_iter();
+            problems.map(move |(path, problem)| (path, format!("issuer {}: {problem}", issuer.name)))
         })
     }
 
@@ -58,6 +78,12 @@ impl CallersFile {
     pub fn count(&self) -> usize {
         self.entries.callers.len()
     }
+}
+
+/// Puts a text with spaces or quotes in quotes, so that it stays one word of the line.
+fn quoted(text: &str) -> Cow<'_, str> {
+    let is_word = !text.contains(|character: char| character.is_whitespace() || "\"'\\".contains(character));
+    if is_word { text.into() } else { format!("{text:?}").into() }
 }
 
 /// Reads the file. Each read resolves symbolic links, because Kubernetes updates a mounted file by changing a link.

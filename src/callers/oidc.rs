@@ -15,11 +15,11 @@ mod verifier;
 
 pub(super) use self::{
     entry::{IssuerEntry, KeySource},
-    fetch::{KeyFetcher, fetch, is_protected},
+    fetch::{KeyFetcher, fetch, is_protected, unusable_files},
     issuer::Issuer,
     jwks::KeySet,
     remembered::RememberedTokens,
-    rule::TokenRule,
+    rule::{SERVICE_ACCOUNT, TokenRule},
     signature_budget::SignatureBudget,
     token::{Unverified, Verified, looks_like_token, verify},
 };

@@ -3,9 +3,10 @@
 //! No message repeats a value or the name of an unknown key, which could be a caller key in the wrong place.
 
 mod caller_entry;
+mod comparison;
 mod issuer_entry;
 
-use std::{collections::HashMap, fmt, num::NonZeroU32, ops::RangeInclusive};
+use std::{fmt, num::NonZeroU32, ops::RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
@@ -32,6 +33,12 @@ pub(super) struct FileEntries {
 }
 
 impl FileEntries {
+    /// Returns the issuer of the tokens of this rule; `None` if it accepts none.
+    pub(super) fn issuer_of(&self, rule: &TokenRule) -> Option<&IssuerEntry> {
+        let mut issuers = self.issuers.iter().filter(|_| !rule.is_empty());
+        issuers.find(|entry| rule.issuer.as_ref().is_none_or(|name| entry.name == *name))
+    }
+
     /// A warning if the name of a caller is probably a key. It is valid, so it may be intended.
     pub(super) fn warning(&self) -> Option<&'static str> {
         let looks_like_key = self.callers.iter().any(|caller| caller.name.looks_like_key());
@@ -84,25 +91,35 @@ pub(super) fn parse(text: &str) -> Result<FileEntries, Vec<Issue>> {
     for (line, message) in &document.syntax_errors {
         parser.report(*line, message.clone());
     }
-    let (mut callers, mut issuers) = (Vec::new(), Vec::new());
+    let (mut callers, mut issuers) = (Vec::new(), Some(Vec::new()));
     for Item { key, line, value, .. } in document.items(document.root()) {
         match key {
-            "caller" => callers = parser.tables(line, key, value, Parser::caller),
+            "caller" => callers = parser.tables(line, key, value, Parser::caller).unwrap_or_default(),
             "issuer" => issuers = parser.tables(line, key, value, Parser::issuer),
             _ => parser.report(line, "unknown key; only [[caller]] and [[issuer]] entries are allowed here"),
         }
     }
-    parser.report_duplicate_callers(&callers);
-    parser.report_duplicate_issuers(&issuers);
-    parser.report_unknown_issuers(&callers, &issuers);
+    let (callers, caller_entries): (Vec<_>, Vec<_>) = callers.into_iter().unzip();
+    parser.compare_callers(&callers);
+    let all_are_tables = issuers.is_some();
+    let (issuers, issuer_entries): (Vec<_>, Vec<_>) = issuers.into_iter().flatten().unzip();
+    parser.compare_issuers(&issuers);
+    // An issuer that could not be read may be the one that a caller needs.
+    if all_are_tables
+        && document.syntax_errors.is_empty()
+        && issuers.iter().all(|issuer| issuer.name.is_some())
+    {
+        parser.report_unknown_issuers(&callers, &issuers);
+    }
     let Parser { mut issues, .. } = parser;
     if !issues.is_empty() {
         issues.sort_by_key(|issue| issue.line);
         return Err(issues);
     }
+    // Every entry is complete, because no problem was reported.
     Ok(FileEntries {
-        callers: callers.into_iter().map(|(_, entry)| entry).collect(),
-        issuers: issuers.into_iter().map(|(_, entry)| entry).collect(),
+        callers: caller_entries.into_iter().flatten().collect(),
+        issuers: issuer_entries.into_iter().flatten().collect(),
     })
 }
 
@@ -122,96 +139,35 @@ impl Parser<'_> {
         None
     }
 
-    /// Parses every table of a list. Returns the valid entries with their lines.
+    /// Parses every table of a list. Returns `None` if the value or one of its elements is something else.
     fn tables<T>(
         &mut self,
         line: usize,
         key: &str,
         value: &DeValue<'_>,
-        parse: impl Fn(&mut Self, usize, &DeTable<'_>) -> Option<T>,
-    ) -> Vec<(usize, T)> {
+        parse: impl Fn(&mut Self, usize, &DeTable<'_>) -> T,
+    ) -> Option<Vec<T>> {
         let Some(tables) = value.as_array() else {
             let message =
                 format!("{key} must be a list; begin each entry with [[{key}]], in double brackets");
-            self.report(line, message);
-            return Vec::new();
+            return self.reject(line, message);
         };
-        let mut entries = Vec::new();
-        for table in tables {
-            let line = self.document.line(table.span().start);
-            let entry = match table.get_ref() {
-                DeValue::Table(table) => parse(self, line, table),
+        let document = self.document;
+        let entries = tables.iter().map(|table| {
+            let line = document.line(table.span().start);
+            match table.get_ref() {
+                DeValue::Table(table) => Some(parse(self, line, table)),
                 _ => self.reject(line, format!("no {key}; write each {key} as a [[{key}]] table")),
-            };
-            entries.extend(entry.map(|entry| (line, entry)));
-        }
-        entries
+            }
+        });
+        // All elements are parsed, so that every problem is reported.
+        entries.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// Returns a text that is not empty.
     fn text(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<String> {
         let text = value.as_str().filter(|text| !text.trim().is_empty() && !text.contains(char::is_control));
         text.map(str::to_owned).or_else(|| self.reject(line, format!("{key} must be text in quotes")))
-    }
-
-    /// Reports callers with the same name, which would share metrics, and callers with the same key, which requests could not
-    /// distinguish.
-    fn report_duplicate_callers(&mut self, entries: &[(usize, CallerEntry)]) {
-        let (mut names, mut keys) = (HashMap::new(), HashMap::new());
-        for (line, CallerEntry { name, key_sha256, .. }) in entries {
-            if let Some(first) = names.insert(name, line) {
-                self.report(
-                    *line,
-                    format!("the name {name} is already used on line {first}; choose another name"),
-                );
-            }
-            for digest in key_sha256 {
-                if let Some((other, first)) = keys.insert(digest, (name, line)) {
-                    let message = if other == name {
-                        format!("{name} has the same key twice; remove one")
-                    } else {
-                        format!("{name} has the same key as the caller on line {first}; issue a new one")
-                    };
-                    self.report(*line, message);
-                }
-            }
-        }
-    }
-
-    /// Reports issuers with the same name, or with the same URL, by which tokens are told apart.
-    fn report_duplicate_issuers(&mut self, entries: &[(usize, IssuerEntry)]) {
-        let (mut names, mut urls) = (HashMap::new(), HashMap::new());
-        for (line, IssuerEntry { name, url, .. }) in entries {
-            if let Some(first) = names.insert(name, line) {
-                self.report(
-                    *line,
-                    format!("the name {name} is already used on line {first}; choose another name"),
-                );
-            }
-            if let Some(first) = urls.insert(url, line) {
-                self.report(*line, format!("{name} has the same url as the issuer on line {first}"));
-            }
-        }
-    }
-
-    /// Reports callers with tokens of an issuer that the file does not have.
-    fn report_unknown_issuers(&mut self, callers: &[(usize, CallerEntry)], issuers: &[(usize, IssuerEntry)]) {
-        // An invalid issuer was reported; then no caller's issuer can be judged.
-        if !self.issues.is_empty() {
-            return;
-        }
-        for (line, CallerEntry { name, tokens, .. }) in callers {
-            let is_known = match &tokens.issuer {
-                Some(issuer) => issuers.iter().any(|(_, entry)| entry.name == *issuer),
-                None => !issuers.is_empty(),
-            };
-            if !tokens.is_empty() && !is_known {
-                self.report(
-                    *line,
-                    format!("the tokens of {name} need their [[issuer]], which this file does not have"),
-                );
-            }
-        }
     }
 }
 
@@ -274,6 +230,8 @@ mod tests {
             issues(&text),
             [
                 "line 4: weight must be a whole number from 1 to 1000, without quotes",
+                "line 5: the name a is already used on line 1; choose another name",
+                "line 5: a has the same key as the caller on line 1; issue a new one",
                 "line 8: calls_per_minute must be a whole number from 1 to 4294967295, without quotes",
                 "line 10: name: must be 1 to 64 characters of A-Za-z0-9._-",
                 "line 11: key_sha256 must be text of 64 hexadecimal digits",

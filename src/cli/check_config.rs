@@ -13,7 +13,7 @@ use super::exit::{failed, print_error, wrong_configuration};
 
 #[derive(Args)]
 pub(super) struct CheckConfig {
-    /// Only warns of files of secrets, CAs and callers that do not exist; for a check where they are not mounted.
+    /// Only warns of files of secrets, CAs, callers and issuers that do not exist; for a check where they are not mounted.
     #[arg(long)]
     allow_missing_files: bool,
     /// Also requests one access token from Zoom. Fails with exit code 1 if Zoom refuses it or cannot be reached.
@@ -22,12 +22,7 @@ pub(super) struct CheckConfig {
 }
 
 pub(super) fn run(arguments: &CheckConfig, files: &[PathBuf]) -> ExitCode {
-    let read = if arguments.allow_missing_files {
-        Config::from_process_without_mounts(files)
-    } else {
-        Config::from_process(files)
-    };
-    let (config, warnings) = match read {
+    let (config, warnings) = match Config::check_process(files, arguments.allow_missing_files) {
         Ok(read) => read,
         Err(problems) => return wrong_configuration(problems),
     };

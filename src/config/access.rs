@@ -52,6 +52,9 @@ pub(super) fn callers(
             if let Some(message) = file.warning() {
                 reader.warn(CALLERS_FILE, message);
             }
+            if reader.checks_issuer_files {
+                check_issuer_files(reader, &file);
+            }
             Some(file.with_proxies(proxies.clone()))
         }
         Err(issues) => {
@@ -62,6 +65,16 @@ pub(super) fn callers(
                 }
             }
             None
+        }
+    }
+}
+
+fn check_issuer_files(reader: &mut Reader, file: &CallersFile) {
+    for (path, problem) in file.unusable_files() {
+        if reader.may_skip(path) {
+            reader.warn(CALLERS_FILE, problem);
+        } else {
+            reader.reject(CALLERS_FILE, problem);
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Reader {
     displayed: BTreeMap<&'static str, DisplayValue>,
     /// Whether a file of a secret, of certificates or of callers may be missing.
     files_may_be_missing: bool,
+    /// Whether the files of issuers are checked. The service starts without them, because it reads them again and again.
+    pub(super) checks_issuer_files: bool,
 }
 
 /// A value as TOML, and a comment with its origin.
@@ -39,20 +41,28 @@ impl Reader {
             warnings: Vec::new(),
             displayed: BTreeMap::new(),
             files_may_be_missing: false,
+            checks_issuer_files: false,
         }
     }
 
-    pub(super) fn allow_missing_files(&mut self) {
-        self.files_may_be_missing = true;
+    /// Checks all files, as `check-config` does.
+    pub(super) fn check_files(&mut self, may_be_missing: bool) {
+        self.files_may_be_missing = may_be_missing;
+        self.checks_issuer_files = true;
     }
 
     /// Returns true after a warning if the file that `key` names may be missing and is.
     pub(super) fn skip_missing_file(&mut self, key: &str, path: &Path) -> bool {
-        let skipped = self.files_may_be_missing && !path.exists();
+        let skipped = self.may_skip(path);
         if skipped {
             self.warn(key, "the file does not exist, so its content is not checked");
         }
         skipped
+    }
+
+    /// Returns whether this file may be missing and is.
+    pub(super) fn may_skip(&self, path: &Path) -> bool {
+        self.files_may_be_missing && !path.exists()
     }
 
     /// Returns the value of the last layer that sets the key; `None` if no layer does, or if the value is wrong, which is

@@ -165,6 +165,41 @@ fn a_broken_file_at_start_reports_every_problem_as_wrong_configuration() {
     assert!(sim.calls().is_empty());
 }
 
+#[test]
+fn entries_with_other_problems_are_compared_with_the_rest() {
+    let sim = sim(|_| ());
+    let issuer = "[[issuer]]\nname = \"idp\"\nurl = \"https://idp.example\"\n";
+    let text = [
+        entry("a", KEY, "weight = 0"),
+        entry("a", KEY, "calls_per_day = 0"),
+        "[[caller]]\nname = \"b\"\nsubject = \"s\"\nissuer = \"other\"\nhide = 1\n".to_owned(),
+        issuer.to_owned(),
+        format!("{issuer}jwks_file = \"k\"\nca_file = \"c\"\n"),
+    ]
+    .concat();
+    let (_folder, path) = callers_file(&text);
+    let file = path.to_str().unwrap();
+    let ended = run_to_end(command(&sim, &[("callers.file", file)]).arg("check-config"));
+    assert_eq!(ended.code, WRONG_CONFIGURATION);
+    let said = [
+        ":4: weight must be",
+        ":5: the name a is already used on line 1",
+        ":5: a has the same key as the caller on line 1",
+        ":8: calls_per_day must be",
+        ":9: the tokens of b need their [[issuer]]",
+        ":13: hide must be",
+        ":14: this issuer has no audience",
+        ":17: this issuer has no audience",
+        ":17: the name idp is already used on line 14",
+        ":17: idp has the same url as the issuer on line 14",
+        ":17: jwks_file replaces",
+    ];
+    for expected in said {
+        assert!(ended.stderr.contains(&format!("{file}{expected}")), "{expected} in {}", ended.stderr);
+    }
+    assert_eq!(ended.stderr.lines().count(), said.len(), "{}", ended.stderr);
+}
+
 // ---- the commands ----
 
 /// Runs `zoom-qos-proxy callers add` with these arguments and this `callers.file`, and no other configuration.
@@ -282,6 +317,38 @@ fn the_old_key_works_beside_the_rotated_one_until_it_is_removed() {
     assert_eq!(get_as(&service, &next, PATH).status, 200);
     assert_eq!(files_in(&folder), 1);
     service.finish(&[]);
+}
+
+#[test]
+fn the_list_shows_every_setting_and_no_secret() {
+    let issuer = |name: &str, audience: &str| {
+        format!(
+            "[[issuer]]\nname = \"{name}\"\nurl = \"https://{name}.example/x\"\naudience = \"{audience}\"\n\
+             token_file = \"/etc/Zebra\"\n"
+        )
+    };
+    let by_token = |name: &str, more: &str| format!("[[caller]]\nname = \"{name}\"\n{more}\n");
+    let text = [
+        entry("a", KEY, "hide = [\"device\", \"identity\"]\ncalls_per_day = 5\nweight = 7"),
+        by_token("b", "service_account = \"support/bot\"\nhide = []"),
+        by_token("c", "subject = \"Ann \\\"A\\\" Smith\"\ngroup = \"sre\"\nissuer = \"second\""),
+        issuer("first", "qos"),
+        issuer("second", "of two"),
+    ]
+    .concat();
+    let (_folder, path) = callers_file(&text);
+    let listed = run_to_end(bare(Some(&path)).args(["callers", "list"]));
+    assert_eq!(
+        listed.stdout.lines().collect::<Vec<_>>(),
+        [
+            "a weight=7 keys=1 calls_per_day=5 hide=identity,device",
+            "b weight=1 keys=0 service_account=support/bot issuer=first url=https://first.example/x audience=qos",
+            "c weight=1 keys=0 subject=\"Ann \\\"A\\\" Smith\" group=sre issuer=second url=https://second.example/x \
+             audience=\"of two\"",
+        ],
+        "{listed:?}"
+    );
+    assert_eq!((listed.code, listed.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

@@ -59,6 +59,75 @@ fn a_file_that_exists_is_checked_even_if_others_may_be_missing() {
 }
 
 #[test]
+fn the_files_of_issuers_are_checked() {
+    let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let issuer = |number: u32, lines: &str| {
+        format!(
+            "[[issuer]]\nname = \"i{number}\"\nurl = \"https://{number}.example\"\naudience = \"a\"\n{lines}\n"
+        )
+    };
+    let text = [
+        "[[caller]]\nname = \"ann\"\nsubject = \"ann\"\n".to_owned(),
+        issuer(1, &format!("jwks_file = \"{}\"", at("none.json"))),
+        issuer(2, &format!("jwks_file = \"{}\"", at("empty"))),
+        issuer(3, &format!("token_file = \"{}\"\nca_file = \"{}\"", at("none"), at("none.pem"))),
+        issuer(4, &format!("token_file = \"{}\"\nca_file = \"{}\"", at("empty"), at("empty"))),
+    ]
+    .concat();
+    std::fs::write(at("callers.toml"), text).unwrap();
+    std::fs::write(at("empty"), "\n").unwrap();
+    let file = at("callers.toml");
+    let settings = [("callers.file", file.as_str())];
+    let missing = [
+        format!("issuer i1: jwks_file {} cannot be read", at("none.json")),
+        format!("issuer i3: token_file {} cannot be read", at("none")),
+        format!("issuer i3: ca_file {} cannot be read", at("none.pem")),
+    ];
+    let unusable = [
+        format!("issuer i2: jwks_file {}: the keys are not a JWK Set", at("empty")),
+        format!("issuer i4: token_file {} is empty", at("empty")),
+        format!("issuer i4: ca_file {} has no usable certificate", at("empty")),
+    ];
+    let ended = run_to_end(command(&sim, &settings).arg("check-config"));
+    assert_eq!((ended.code, ended.stderr.lines().count()), (WRONG_CONFIGURATION, 6), "{ended:?}");
+    for problem in missing.iter().chain(&unusable) {
+        assert!(ended.stderr.contains(problem), "{problem} in {ended:?}");
+    }
+    let ended = check(&sim, &settings, "--allow-missing-files");
+    assert_eq!((ended.code, ended.stderr.lines().count()), (WRONG_CONFIGURATION, 3), "{ended:?}");
+    for problem in &unusable {
+        assert!(ended.stderr.contains(problem), "{problem} in {ended:?}");
+    }
+    let text = std::fs::read_to_string(&file).unwrap().replace(&at("empty"), &at("none"));
+    std::fs::write(&file, text).unwrap();
+    let ended = check(&sim, &settings, "--allow-missing-files");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for warning in missing {
+        assert!(ended.stderr.contains(&warning), "{warning} in {ended:?}");
+    }
+}
+
+#[test]
+fn the_url_of_an_issuer_is_a_bare_one() {
+    let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
+    let file = folder.path().join("callers.toml");
+    for url in
+        ["https://Zebra@i.example", "https://:Zebra@i.example", "https://i.example/?a", "https://i.example#a"]
+    {
+        let text = format!(
+            "[[caller]]\nname = \"ann\"\nsubject = \"ann\"\n[[issuer]]\nname = \"i\"\nurl = \"{url}\"\naudience = \"a\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let ended =
+            run_to_end(command(&sim, &[("callers.file", file.to_str().unwrap())]).arg("check-config"));
+        assert_eq!(ended.code, WRONG_CONFIGURATION, "{url}");
+        let said = "callers.toml:6: url must have no user, password, query or fragment";
+        assert!(ended.stderr.contains(said) && !ended.stderr.contains("Zebra"), "{ended:?}");
+    }
+}
+
+#[test]
 fn one_access_token_shows_that_zoom_accepts_the_credentials() {
     let sim = sim(|_| ());
     let ended = check(&sim, &[], "--access-token");

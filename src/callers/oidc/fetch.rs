@@ -34,9 +34,7 @@ pub(in crate::callers) fn fetch(
     source: &KeySource,
 ) -> Result<KeySet, String> {
     let document = match source {
-        KeySource::File(path) => {
-            regular_file::read(path, MAX_KEY_BYTES).map_err(|error| unreadable("jwks_file", path, &error))?
-        }
+        KeySource::File(path) => return key_file(path),
         KeySource::Url { jwks_url, issuer_url, token_file, ca_file } => {
             let roots = roots(ca_file.as_deref())?;
             let token = token_file.as_deref().map(read_token).transpose()?;
@@ -56,6 +54,25 @@ pub(in crate::callers) fn fetch(
         }
     };
     KeySet::parse(&document)
+}
+
+/// Returns every file of this source that cannot be used, and why. Fetches nothing.
+pub(in crate::callers) fn unusable_files(source: &KeySource) -> Vec<(&Path, String)> {
+    let problem = |path, read: Result<(), String>| Some((path, read.err()?));
+    match source {
+        KeySource::File(path) => problem(path.as_path(), key_file(path).map(drop)).into_iter().collect(),
+        KeySource::Url { token_file, ca_file, .. } => {
+            let token = token_file.as_deref().map(|path| problem(path, read_token(path).map(drop)));
+            let roots = ca_file.as_deref().map(|path| problem(path, roots(Some(path)).map(drop)));
+            [token, roots].into_iter().flatten().flatten().collect()
+        }
+    }
+}
+
+fn key_file(path: &Path) -> Result<KeySet, String> {
+    let document =
+        regular_file::read(path, MAX_KEY_BYTES).map_err(|error| unreadable("jwks_file", path, &error))?;
+    KeySet::parse(&document).map_err(|error| format!("jwks_file {}: {error}", path.display()))
 }
 
 fn discovery_url(issuer: &Url) -> Url {
@@ -108,7 +125,11 @@ fn roots(ca_file: Option<&Path>) -> Result<MoreRoots, String> {
 
 fn read_token(path: &Path) -> Result<String, String> {
     let token = regular_file::read_text(path, MAX_OTHER_BYTES);
-    token.map(|token| token.trim().to_owned()).map_err(|error| unreadable("token_file", path, &error))
+    let token = token.map_err(|error| unreadable("token_file", path, &error))?;
+    match token.trim() {
+        "" => Err(format!("token_file {} is empty", path.display())),
+        token => Ok(token.to_owned()),
+    }
 }
 
 fn unreadable(key: &str, path: &Path, error: &std::io::Error) -> String {

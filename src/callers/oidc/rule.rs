@@ -1,6 +1,11 @@
 //! Decides which tokens belong to a caller.
 
+use std::borrow::Cow;
+
 use super::token::TokenClaims;
+
+/// The beginning of the subjects that Kubernetes gives to service accounts.
+pub(in crate::callers) const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 /// The `service_account`, `subject` and `group` of a caller: a token with any of them is the caller's.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -14,6 +19,18 @@ pub(in crate::callers) struct TokenRule {
 impl TokenRule {
     pub(in crate::callers) fn is_empty(&self) -> bool {
         self.subjects.is_empty() && self.group.is_none()
+    }
+
+    /// Returns the claims that make a token the caller's, with the keys and in the form of the callers' file.
+    pub(in crate::callers) fn claims(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let subjects = self.subjects.iter().map(|subject| {
+            let account = subject.strip_prefix(SERVICE_ACCOUNT).and_then(|account| account.split_once(':'));
+            match account {
+                Some((namespace, name)) => ("service_account", format!("{namespace}/{name}").into()),
+                None => ("subject", subject.into()),
+            }
+        });
+        subjects.chain(self.group.iter().map(|group| ("group", group.into())))
     }
 
     /// Returns whether a token with these claims, of the right issuer, is the caller's.

@@ -7,12 +7,12 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{CallerEntry, MAX_KEYS, Parser, WEIGHTS};
+use super::{CallerEntry, MAX_KEYS, Parser, WEIGHTS, comparison::CallerIdentity};
 use crate::{
     callers::{
         caller::CallerName,
         key::{self, Digest},
-        oidc::TokenRule,
+        oidc::{SERVICE_ACCOUNT, TokenRule},
     },
     hiding::{FieldGroup, HiddenFields},
     toml_document::{Item, integer},
@@ -35,8 +35,13 @@ const KEYS: [&str; 10] = [
 ];
 
 impl Parser<'_> {
-    pub(super) fn caller(&mut self, line: usize, table: &DeTable<'_>) -> Option<CallerEntry> {
-        let (mut name, mut key_sha256, mut weight) = (None, Some(Vec::new()), Some(1));
+    /// Returns the parts that are compared with other callers, and the entry if all of it is valid.
+    pub(super) fn caller(
+        &mut self,
+        line: usize,
+        table: &DeTable<'_>,
+    ) -> (CallerIdentity, Option<CallerEntry>) {
+        let (mut name, mut digests, mut weight) = (None, Vec::new(), Some(1));
         let (mut per_minute, mut per_day, mut hide) = (Some(None), Some(None), Some(HiddenFields::default()));
         for Item { key, line, value, is_broken } in self.document.items(table) {
             match key {
@@ -45,7 +50,7 @@ impl Parser<'_> {
                 }
                 _ if is_broken => {}
                 "name" => name = self.name(line, value),
-                "key_sha256" => key_sha256 = self.digests(line, value),
+                "key_sha256" => digests = self.digests(line, value),
                 "weight" => weight = self.integer(line, key, value, &WEIGHTS),
                 "calls_per_minute" => {
                     per_minute = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new);
@@ -59,28 +64,34 @@ impl Parser<'_> {
         let tokens = self.token_rule(line, table);
         // With a syntax error in the file, a missing key may be on a line that could not be read.
         if self.document.syntax_errors.is_empty() {
-            if !table.contains_key("name") {
-                self.report(line, "this caller has no name; every caller needs one");
-            }
-            if !["key_sha256", "service_account", "subject", "group"]
-                .iter()
-                .any(|key| table.contains_key(*key))
-            {
-                self.report(
-                    line,
-                    "this caller has no key_sha256, service_account, subject or group; every caller needs one of them",
-                );
-            }
+            self.report_missing_keys(line, table);
         }
-        Some(CallerEntry {
-            name: name?,
-            key_sha256: key_sha256?,
-            tokens: tokens?,
-            weight: weight?,
-            calls_per_minute: per_minute?,
-            calls_per_day: per_day?,
-            hide: hide?,
-        })
+        let keys = digests.iter().copied().flatten().collect();
+        let identity = CallerIdentity { line, name: name.clone(), keys, tokens: tokens.clone() };
+        let entry = || {
+            Some(CallerEntry {
+                name: name?,
+                key_sha256: digests.into_iter().collect::<Option<_>>()?,
+                tokens: tokens?,
+                weight: weight?,
+                calls_per_minute: per_minute?,
+                calls_per_day: per_day?,
+                hide: hide?,
+            })
+        };
+        (identity, entry())
+    }
+
+    fn report_missing_keys(&mut self, line: usize, table: &DeTable<'_>) {
+        if !table.contains_key("name") {
+            self.report(line, "this caller has no name; every caller needs one");
+        }
+        if !["key_sha256", "service_account", "subject", "group"].iter().any(|key| table.contains_key(*key)) {
+            self.report(
+                line,
+                "this caller has no key_sha256, service_account, subject or group; every caller needs one of them",
+            );
+        }
     }
 
     fn token_rule(&mut self, line: usize, table: &DeTable<'_>) -> Option<TokenRule> {
@@ -110,7 +121,7 @@ impl Parser<'_> {
         };
         let parts = value.as_str().and_then(|text| text.split_once('/'));
         match parts.filter(|(namespace, name)| is_name(namespace) && is_name(name)) {
-            Some((namespace, name)) => Some(format!("system:serviceaccount:{namespace}:{name}")),
+            Some((namespace, name)) => Some(format!("{SERVICE_ACCOUNT}{namespace}:{name}")),
             None => self.reject(line, "service_account must be text of the form namespace/name"),
         }
     }
@@ -122,16 +133,16 @@ impl Parser<'_> {
         hidden.or_else(|| self.reject(line, format!("hide must be a list of: {}", FieldGroup::names())))
     }
 
-    /// Parses one hash, or a list of them.
-    fn digests(&mut self, line: usize, value: &DeValue<'_>) -> Option<Vec<Digest>> {
-        let Some(list) = value.as_array() else { return Some(vec![self.digest(line, value)?]) };
-        if !(1..=MAX_KEYS).contains(&list.len()) {
-            return self.reject(line, format!("key_sha256 must have 1 to {MAX_KEYS} hashes"));
-        }
+    /// Parses one hash, or a list of them. `None` stands for every problem.
+    fn digests(&mut self, line: usize, value: &DeValue<'_>) -> Vec<Option<Digest>> {
+        let Some(list) = value.as_array() else { return vec![self.digest(line, value)] };
         let document = self.document;
         let digests = list.iter().map(|item| self.digest(document.line(item.span().start), item.get_ref()));
-        // All elements are parsed, so that every problem is reported.
-        digests.collect::<Vec<_>>().into_iter().collect()
+        let mut digests: Vec<_> = digests.collect();
+        if !(1..=MAX_KEYS).contains(&list.len()) {
+            digests.push(self.reject(line, format!("key_sha256 must have 1 to {MAX_KEYS} hashes")));
+        }
+        digests
     }
 
     fn digest(&mut self, line: usize, value: &DeValue<'_>) -> Option<Digest> {

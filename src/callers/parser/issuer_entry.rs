@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-use super::Parser;
+use super::{Parser, comparison::IssuerIdentity};
 use crate::{
     callers::oidc::{IssuerEntry, KeySource, is_protected},
     toml_document::Item,
@@ -15,7 +15,12 @@ const KEYS: [&str; 7] = ["name", "url", "audience", "jwks_url", "token_file", "j
 const REQUIRED: [&str; 3] = ["name", "url", "audience"];
 
 impl Parser<'_> {
-    pub(super) fn issuer(&mut self, line: usize, table: &DeTable<'_>) -> Option<IssuerEntry> {
+    /// Returns the parts that are compared with other issuers, and the entry if all of it is valid.
+    pub(super) fn issuer(
+        &mut self,
+        line: usize,
+        table: &DeTable<'_>,
+    ) -> (IssuerIdentity, Option<IssuerEntry>) {
         let (mut name, mut url, mut audience) = (None, None, None);
         let (mut jwks_url, mut files) = (None, [const { None }; 3]);
         for Item { key, line, value, is_broken } in self.document.items(table) {
@@ -25,7 +30,7 @@ impl Parser<'_> {
                 }
                 _ if is_broken => {}
                 "name" => name = self.name(line, value),
-                "url" => url = self.url(line, key, value),
+                "url" => url = self.issuer_url(line, key, value),
                 "audience" => audience = self.text(line, key, value),
                 "jwks_url" => jwks_url = self.url(line, key, value),
                 "jwks_file" => files[0] = self.text(line, key, value).map(PathBuf::from),
@@ -39,19 +44,38 @@ impl Parser<'_> {
             }
         }
         let [jwks_file, token_file, ca_file] = files;
-        let (url, issuer_url) = url?;
-        let keys = match (jwks_file, jwks_url, &token_file, &ca_file) {
-            (Some(file), None, None, None) => KeySource::File(file),
-            (Some(_), ..) => {
-                return self
-                    .reject(line, "jwks_file replaces jwks_url, token_file and ca_file; remove these");
-            }
-            (None, jwks_url, ..) => {
+        let is_from_url = jwks_url.is_some() || token_file.is_some() || ca_file.is_some();
+        if jwks_file.is_some() && is_from_url {
+            self.report(line, "jwks_file replaces jwks_url, token_file and ca_file; remove these");
+        }
+        let name = name.map(|name| name.to_string());
+        let text = url.as_ref().map(|(text, _)| text.clone());
+        let identity = IssuerIdentity { line, name: name.clone(), url: text };
+        let entry = || {
+            let (url, issuer_url) = url?;
+            let keys = if let Some(file) = jwks_file {
+                KeySource::File(file)
+            } else {
                 let jwks_url = jwks_url.map(|(_, parsed)| parsed);
                 KeySource::Url { jwks_url, issuer_url, token_file, ca_file }
-            }
+            };
+            Some(IssuerEntry { name: name?, url, audience: audience?, keys })
         };
-        Some(IssuerEntry { name: name?.to_string(), url, audience: audience?, keys })
+        (identity, entry())
+    }
+
+    /// Parses the issuer's own URL, which has neither query nor fragment (OIDC Discovery 1.0, 2). A user or a password would have
+    /// to be in every token.
+    fn issuer_url(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<(String, Url)> {
+        let (text, url) = self.url(line, key, value)?;
+        let has_more = url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some();
+        if has_more {
+            return self.reject(line, format!("{key} must have no user, password, query or fragment"));
+        }
+        Some((text, url))
     }
 
     /// Returns the text, which a token's `iss` must equal letter for letter, and the parsed URL.
