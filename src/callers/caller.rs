@@ -4,7 +4,10 @@ use std::{
     cell::Cell,
     fmt,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Instant, SystemTime},
 };
 
@@ -77,8 +80,17 @@ pub(crate) struct Caller {
 }
 
 /// A ledger that all versions of a caller share. It is locked on the fetcher's thread, for `/status`, and for a stale hit of a
-/// caller with a limit, but never for a fresh hit.
-pub(super) type SharedLedger = Arc<Mutex<Ledger>>;
+/// caller with a limit, but never for a fresh hit of a caller that is not held for its 404s.
+pub(super) type SharedLedger = Arc<CallerLedger>;
+
+#[derive(Default)]
+pub(super) struct CallerLedger {
+    calls: Mutex<Ledger>,
+    /// Whether the caller is held because its requests are mostly for meetings that do not exist. The fetcher's thread sets it.
+    is_held: AtomicBool,
+    /// Whether a held caller has been served a meeting since the fetcher's thread last looked.
+    has_found: AtomicBool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallUsage {
@@ -117,7 +129,7 @@ impl Caller {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // No method of the ledger can panic halfway through a change.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the limit that this caller has reached, and the earliest time at which a flight may start for it; `None` if one may
@@ -137,6 +149,27 @@ impl Caller {
         if !self.is_anonymous() {
             self.ledger().day_limit = limit;
         }
+    }
+
+    /// Sets whether the caller is held because its requests are mostly for meetings that do not exist.
+    pub(crate) fn set_held(&self, is_held: bool) {
+        self.ledger.is_held.store(is_held, Ordering::Relaxed);
+    }
+
+    /// Records that the caller requested a meeting that exists. If the caller is held, this ends it at once here, and on the
+    /// fetcher's thread with [`Self::take_found`].
+    #[inline]
+    pub(crate) fn record_found(&self) {
+        if self.ledger.is_held.load(Ordering::Relaxed) {
+            self.ledger.is_held.store(false, Ordering::Relaxed);
+            self.ledger().day_limit.take_if(|(_, limit)| *limit == CallerLimit::NotFound);
+            self.ledger.has_found.store(true, Ordering::Release);
+        }
+    }
+
+    /// Returns whether the caller has found a meeting, while it was held, since the last call.
+    pub(crate) fn take_found(&self) -> bool {
+        self.ledger.has_found.swap(false, Ordering::Acquire)
     }
 
     /// Sets how many replicas divide this caller's limit of the minute, and how many of the calls here the others do not know yet.

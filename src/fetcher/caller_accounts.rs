@@ -56,7 +56,7 @@ impl CallerAccounts {
         let per_minute = |until| Failure::caller_over_limit(CallerLimit::PerMinute, until);
         let minute = caller.reserve(now).map_err(per_minute)?;
         let started = self.scheduler.start_fetch(caller.name.as_str());
-        caller.set_day_limit(self.scheduler.caller_denied(caller.name.as_str()));
+        self.publish_limits(caller);
         let day = started.map_err(|(until, limit)| Failure::caller_over_limit(limit, until))?;
         let shared = SharedCeilings::new(self.cluster.clone(), caller);
         Ok(FlightCalls { minute, day, shared })
@@ -76,7 +76,7 @@ impl CallerAccounts {
             self.update_callers();
             for caller in self.callers.all() {
                 self.update_ledger(&caller, Instant::now());
-                caller.set_day_limit(self.scheduler.caller_denied(caller.name.as_str()));
+                self.publish_limits(&caller);
             }
         }
     }
@@ -87,8 +87,19 @@ impl CallerAccounts {
         self.callers.all().into_iter().filter_map(day).collect()
     }
 
-    /// Tells the ledger what the other replicas do: its limit applies to all of them together.
+    /// Tells the workers what the scheduler would say about the caller.
+    fn publish_limits(&self, caller: &Caller) {
+        let name = caller.name.as_str();
+        caller.set_day_limit(self.scheduler.caller_denied(name));
+        caller.set_held(self.scheduler.is_held(name));
+    }
+
+    /// Tells the ledger what the other replicas do: its limit applies to all of them together. Tells the scheduler of a meeting
+    /// that a held caller found in the cache.
     fn update_ledger(&self, caller: &Caller, now: Instant) {
+        if caller.take_found() {
+            self.scheduler.record_answer(caller.name.as_str(), true);
+        }
         let CallerSharing { replicas, by_others, unshared } =
             self.scheduler.take_sharing(caller.name.as_str());
         caller.set_sharing(replicas, by_others, unshared, now);

@@ -158,7 +158,10 @@ pub(super) async fn find(
     let (key, entry) = state.cache.find(requested, now);
     let cached = match entry {
         Some(Entry::Refusal(refusal)) => return Err(NoSnapshot::cached(refusal.failure.clone())),
-        Some(Entry::Snapshot(snapshot)) => Some(snapshot),
+        Some(Entry::Snapshot(snapshot)) => {
+            caller.record_found();
+            Some(snapshot)
+        }
         None => match state.cache.failure(&key, now) {
             Some(failure) => return Err(NoSnapshot::cached(failure)),
             None => None,

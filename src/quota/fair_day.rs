@@ -121,6 +121,10 @@ impl FairDay {
         self.reserves.accounts.get(name).is_some_and(|account| account.weight > 0)
     }
 
+    pub(crate) fn is_held(&self, name: &str) -> bool {
+        self.reserves.accounts.get(name).is_some_and(|account| account.answers.is_held())
+    }
+
     pub(crate) fn has_callers(&self) -> bool {
         self.reserves.weights > 0
     }
@@ -229,7 +233,8 @@ impl FairDay {
         }
     }
 
-    /// Records whether Zoom has the meeting that a fetch for this caller was about.
+    /// Records whether there is the meeting that this caller requested: the result of a fetch or, for a caller that is held, a
+    /// cached meeting.
     pub fn record_answer(&mut self, name: &str, exists: bool) {
         if let Some(account) = self.reserves.accounts.get_mut(name) {
             account.answers.record(exists);

@@ -46,9 +46,14 @@ impl Scheduler {
         self.fair_day(|day, state| day.check(caller, state)).err().map(until)
     }
 
-    /// Records whether Zoom has the meeting that a fetch for this caller was about.
+    /// Records whether there is the meeting that this caller requested.
     pub(crate) fn record_answer(&self, caller: &str, exists: bool) {
         self.fair_day(|day, _| day.record_answer(caller, exists));
+    }
+
+    /// Returns whether this caller is held because its requests are mostly for meetings that do not exist.
+    pub(crate) fn is_held(&self, caller: &str) -> bool {
+        self.fair_day(|day, _| day.is_held(caller))
     }
 
     /// Returns the account of a caller of the callers' file.

@@ -133,6 +133,36 @@ fn a_caller_with_only_404s_is_slowed_until_it_finds_a_meeting() {
 }
 
 #[test]
+fn a_cached_meeting_ends_a_hold_whose_next_fetch_is_hours_away() {
+    let sim = sim(|_| ());
+    let found = add_meetings(&sim, 0, 3);
+    let missing: Vec<_> = (0..51).map(|number| format!("/qos/9900000{number:04}")).collect();
+    // A tenth of half the day is 10 fetches: one in 2.4 hours.
+    let settings = [("limits.heavy_per_day", "200"), A_HUNDRED[1], ("cache.not_found_live", "1h")];
+    let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
+    assert_eq!(get_as(&service, OTHER_KEY, &found[0]).status, 200);
+    for path in &missing {
+        assert_eq!(get_as(&service, KEY, path).problem(), "meeting_not_found");
+    }
+    let is_held = || in_status(&service, "support-tools")["day"]["is_held_for_404s"] == true;
+    assert!(is_held());
+    let refused = get_as(&service, KEY, &found[1]);
+    assert_eq!((refused.status, refused.problem().as_str()), (429, "caller_over_limit"), "{refused:?}");
+    let interval = u64::min(8_640, seconds_until_midnight());
+    assert!(refused.retry_after().abs_diff(interval) <= 10, "{refused:?}");
+    assert_eq!(get_as(&service, KEY, &missing[0]).status, 404, "a cached 404 changes nothing");
+    assert_eq!(get_as(&service, KEY, &found[1]).status, 429);
+    // Within a second, the workers know that the caller is held.
+    wait_for(|| {
+        assert_eq!(get_as(&service, KEY, &found[0]).status, 200);
+        (get_as(&service, KEY, &found[1]).status == 200).then_some(())
+    });
+    assert_eq!(get_as(&service, KEY, &found[2]).status, 200);
+    assert!(!is_held());
+    service.finish(&["limits."]);
+}
+
+#[test]
 fn a_restart_keeps_what_each_caller_has_spent() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 6);
