@@ -24,7 +24,7 @@ pub(crate) use self::{
     add::{Addition, EditError, NewCaller, remove},
     bearer::{LookupPlace, Unidentified},
     caller::{CallAllowance, Caller, CallerName, LedgerEntry},
-    oidc::{FetchEnd, TokenError},
+    oidc::{FetchEnd, TokenError, VerificationCost},
     parser::{Issue, WEIGHTS},
 };
 pub use self::{

@@ -6,7 +6,9 @@ use super::{
     caller::Caller,
     directory::{Callers, Directory},
     key,
-    oidc::{FetchEnd, TokenError, TokenRule, Unverified, Verified, looks_like_token, verify},
+    oidc::{
+        FetchEnd, TokenError, TokenRule, Unverified, VerificationCost, Verified, looks_like_token, verify,
+    },
 };
 
 /// The beginning of nearly every token: `{` in base64. Other values are not looked up among the remembered tokens.
@@ -31,7 +33,7 @@ pub(crate) enum Unidentified {
     /// The keys that are being fetched may verify the token.
     AwaitsKeys(FetchEnd),
     /// Verifying the token takes too long for a worker.
-    NeedsBlockingThread,
+    NeedsBlockingThread(VerificationCost),
     /// The issuer's first keys have not arrived. The next attempt is at this time.
     NoKeys {
         retry_at: Instant,
@@ -49,7 +51,7 @@ impl Callers {
         let directory = self.directory.load();
         // Remembered tokens come first, because hashing a token as a key would cost more than the rest of a hit. No remembered
         // token is a key.
-        let remembered = value.starts_with(TOKEN_START).then(|| directory.remembered.get(value, now));
+        let remembered = value.starts_with(TOKEN_START).then(|| directory.remembered.get(value));
         if let Some(caller) = remembered.flatten() {
             return Ok(caller);
         }
@@ -63,9 +65,9 @@ impl Callers {
         let may_verify =
             |signatures| place == LookupPlace::BlockingThread || self.signatures.take(signatures, now);
         let (issuer, is_unknown_id) = match verify(value, &directory.issuers, may_verify) {
-            Ok(verified) => return directory.remember(value, verified, now),
+            Ok(verified) => return directory.remember(value, verified),
             Err(Unverified::Refused(error)) => return Err(Unidentified::RefusedToken(error)),
-            Err(Unverified::TooManySignatures) => return Err(Unidentified::NeedsBlockingThread),
+            Err(Unverified::TooManySignatures(cost)) => return Err(Unidentified::NeedsBlockingThread(cost)),
             Err(Unverified::UnknownKey(issuer)) => (issuer, true),
             Err(Unverified::NoKeys(issuer)) => (issuer, false),
         };
@@ -83,7 +85,7 @@ impl Callers {
 
 impl Directory {
     /// Returns the first caller of the file to whom this token belongs, and remembers the token until it expires.
-    fn remember(&self, token: &[u8], verified: Verified, now: Instant) -> Result<Arc<Caller>, Unidentified> {
+    fn remember(&self, token: &[u8], verified: Verified) -> Result<Arc<Caller>, Unidentified> {
         let Verified { issuer, key, claims } = verified;
         let is_of_issuer = |rule: &TokenRule| match &rule.issuer {
             Some(name) => *name == issuer.entry.name,
@@ -91,8 +93,8 @@ impl Directory {
         };
         let found = self.by_token.iter().find(|(rule, _)| is_of_issuer(rule) && rule.matches(&claims));
         let Some((_, caller)) = found else { return Err(Unidentified::RefusedToken(TokenError::NoCaller)) };
-        if let Some(expires) = claims.expires(now) {
-            self.remembered.insert(token, caller, key, (now, expires));
+        if let Some(expires) = claims.expires() {
+            self.remembered.insert(token, caller, key, expires);
         }
         Ok(Arc::clone(caller))
     }

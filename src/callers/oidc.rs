@@ -25,5 +25,6 @@ pub(super) use self::{
 };
 pub(crate) use self::{
     issuer::{FetchEnd, IssuerStatus},
+    signature_budget::VerificationCost,
     token::TokenError,
 };

@@ -15,7 +15,9 @@ use super::{
     token_thread::TokenThread,
 };
 use crate::{
-    callers::{Caller, CallerName, Callers, FetchEnd, LookupPlace, TokenError, Unidentified},
+    callers::{
+        Caller, CallerName, Callers, FetchEnd, LookupPlace, TokenError, Unidentified, VerificationCost,
+    },
     hiding::HiddenFields,
 };
 
@@ -27,22 +29,25 @@ pub(super) enum PendingIdentity {
     /// The keys of its issuer are being fetched.
     Keys(FetchEnd),
     /// It takes too long for a worker.
-    BlockingThread,
+    BlockingThread(VerificationCost),
 }
 
 impl PendingIdentity {
     /// Waits, at most a few seconds, and identifies the caller.
     pub(super) async fn wait(self, headers: &HeaderMap, callers: &Callers, thread: &TokenThread) -> Identity {
-        if let Self::Keys(end) = self {
-            let _in_time = tokio::time::timeout(KEYS_TIMEOUT, end.wait()).await;
-            let place = LookupPlace::WorkerAfterFetch;
-            match Identity::find(headers, callers, Instant::now(), place) {
-                Identity::Pending(_) => {}
-                identified => return identified,
+        let cost = match self {
+            Self::BlockingThread(cost) => cost,
+            Self::Keys(end) => {
+                let _in_time = tokio::time::timeout(KEYS_TIMEOUT, end.wait()).await;
+                let place = LookupPlace::WorkerAfterFetch;
+                match Identity::find(headers, callers, Instant::now(), place) {
+                    Identity::Pending(Self::BlockingThread(cost)) => cost,
+                    identified => return identified,
+                }
             }
-        }
+        };
         match Credential::of(headers) {
-            Some(Credential::Bearer(token)) => thread.find(token, callers).await.into(),
+            Some(Credential::Bearer(token)) => thread.find(token, callers, cost).await.into(),
             _ => Identity::Unknown,
         }
     }
@@ -124,7 +129,9 @@ impl From<Result<Arc<Caller>, Unidentified>> for Identity {
             Err(Unidentified::UnknownKey) => Self::Unknown,
             Err(Unidentified::RefusedToken(error)) => Self::RefusedToken(error),
             Err(Unidentified::AwaitsKeys(end)) => Self::Pending(PendingIdentity::Keys(end)),
-            Err(Unidentified::NeedsBlockingThread) => Self::Pending(PendingIdentity::BlockingThread),
+            Err(Unidentified::NeedsBlockingThread(cost)) => {
+                Self::Pending(PendingIdentity::BlockingThread(cost))
+            }
             Err(Unidentified::NoKeys { retry_at }) => Self::NoKeys(retry_at),
         }
     }

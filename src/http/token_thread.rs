@@ -10,16 +10,19 @@ use tokio::sync::Semaphore;
 
 use crate::{
     blocking::BlockingPool,
-    callers::{Caller, Callers, LookupPlace, Unidentified},
+    callers::{Caller, Callers, LookupPlace, Unidentified, VerificationCost},
 };
 
 /// How long a request waits for its turn. In this time, the thread verifies thousands of signatures.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// The thread, and the turn of the request that uses it.
+/// The thread, and the turns of the requests that use it: one of each cost.
+///
+/// So a token with `kid` waits for at most one token that is tried with many keys, however many of those are sent.
 pub struct TokenThread {
     thread: BlockingPool,
-    turn: Arc<Semaphore>,
+    usual_turn: Arc<Semaphore>,
+    high_turn: Arc<Semaphore>,
 }
 
 impl TokenThread {
@@ -28,13 +31,23 @@ impl TokenThread {
     /// # Errors
     /// The system has no threads left.
     pub fn start() -> io::Result<Self> {
-        Ok(Self { thread: BlockingPool::new(1)?, turn: Arc::new(Semaphore::new(1)) })
+        let turn = || Arc::new(Semaphore::new(1));
+        Ok(Self { thread: BlockingPool::new(1)?, usual_turn: turn(), high_turn: turn() })
     }
 
     /// Returns the caller with this token.
-    pub(super) async fn find(&self, token: &[u8], callers: &Callers) -> Result<Arc<Caller>, Unidentified> {
+    pub(super) async fn find(
+        &self,
+        token: &[u8],
+        callers: &Callers,
+        cost: VerificationCost,
+    ) -> Result<Arc<Caller>, Unidentified> {
         let busy = || Unidentified::NoKeys { retry_at: Instant::now() + WAIT };
-        let turn = tokio::time::timeout(WAIT, Arc::clone(&self.turn).acquire_owned()).await;
+        let turn = match cost {
+            VerificationCost::Usual => &self.usual_turn,
+            VerificationCost::High => &self.high_turn,
+        };
+        let turn = tokio::time::timeout(WAIT, Arc::clone(turn).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(busy()) };
         let (token, callers) = (token.to_owned(), callers.clone());
         let work = move || {

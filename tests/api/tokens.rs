@@ -1,11 +1,14 @@
 //! Callers with signed tokens: which tokens are accepted, for whom, and why others are refused.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use test_support::{
     callers::{KEY, callers_file, entry, start},
     client::{Answer, request},
     freshness::PATH,
     issuer::{Issuer, TokenKey, in_seconds},
+    preload,
     service::Service,
     simulator::sim,
     wait::wait_for,
@@ -131,6 +134,30 @@ fn an_invalid_token_is_rejected_with_the_reason() {
     assert_eq!(issuer.fetches(), 2, "at the start, and once for an unknown kid");
     let lines = service.finish(&[]);
     assert!(!lines.iter().any(|line| line.contains("eyJ")), "a token is in the log");
+}
+
+#[test]
+fn a_remembered_token_ends_with_its_exp_when_the_clock_is_set() {
+    let (sim, key) = (sim(|_| ()), TokenKey::new("k"));
+    let (issuer, folder) = (Issuer::start(&[&key]), tempfile::tempdir().unwrap());
+    let (callers, ahead) = (folder.path().join("callers.toml"), folder.path().join("ahead"));
+    fs::write(&callers, caller("ann", "subject = \"ann\"") + &issuer.entry("")).unwrap();
+    let by = preload::with(&[("CLOCK_AHEAD_WHILE", ahead.to_str().unwrap())]);
+    let settings = [("callers.file", callers.to_str().unwrap())];
+    let service = Service::start_by(&sim, &settings, &by.iter().map(String::as_str).collect::<Vec<_>>());
+    let with_exp = |seconds| {
+        let mut claims = issuer.claims("ann");
+        claims["exp"] = in_seconds(seconds).into();
+        key.sign(&claims)
+    };
+    let (short, long) = (with_exp(1_800), with_exp(36_000));
+    let statuses = || [&short, &long].map(|token| get_with(&service, token).status);
+    wait_for(|| (statuses() == [200, 200]).then_some(()));
+    assert_eq!(statuses(), [200, 200]);
+    fs::write(&ahead, "").unwrap();
+    assert_refused(&get_with(&service, &short), "the token has expired");
+    assert_eq!(get_with(&service, &long).status, 200);
+    service.finish(&[]);
 }
 
 #[test]

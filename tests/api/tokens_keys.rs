@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -110,6 +111,55 @@ fn a_token_without_kid_is_tried_with_every_key() {
         assert_eq!(get_as(&service, KEY, PATH).status, 200);
     }
     assert_eq!(get_with(&service, &keys[7].sign(&issuer.claims("ann"))).status, 200);
+    service.finish(&[]);
+}
+
+#[test]
+fn tokens_without_kid_do_not_delay_the_first_token_of_another_issuer() {
+    const CLIENTS: usize = 40;
+    let keys: Vec<_> = (0..2_000).map(|number| TokenKey::new(&number.to_string())).collect();
+    let (sim, key, stranger) = (sim(|_| ()), TokenKey::new("k"), TokenKey::new("k"));
+    let (large, small) = (Issuer::start(&keys.iter().collect::<Vec<_>>()), Issuer::start(&[&key]));
+    let text = callers()
+        + &large.entry("")
+        + "[[caller]]\nname = \"bob\"\nsubject = \"bob\"\nissuer = \"small\"\n"
+        + &small.entry("").replace("name = \"test\"", "name = \"small\"");
+    let (service, _folder, _) = start(&sim, &text, &[]);
+    wait_until(&service, &keys[0].sign(&large.claims("ann")), 200);
+    wait_until(&service, &key.sign(&small.claims("bob")), 200);
+    let (without_id, wrong) = (json!({ "kid": null }), stranger.sign(&small.claims("bob")));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    get_with(&service, &stranger.sign_with(&large.claims("ann"), &without_id));
+                }
+            });
+        }
+        // Uses up what workers may verify.
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(get_with(&service, &wrong).status, 401);
+            }
+        });
+        let first = |number: u32| {
+            let mut claims = small.claims("bob");
+            claims["jti"] = number.into();
+            get_with(&service, &key.sign(&claims)).status
+        };
+        let began = Instant::now();
+        let mut statuses = Vec::new();
+        for number in 0..10_000 {
+            statuses.push(first(number));
+            if began.elapsed() > Duration::from_secs(5) {
+                break;
+            }
+        }
+        // Before any assertion, so that a failure ends the test.
+        is_over.store(true, Ordering::Relaxed);
+        assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    });
     service.finish(&[]);
 }
 

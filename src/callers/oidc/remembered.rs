@@ -2,13 +2,17 @@
 //!
 //! A look-up hashes the token quickly and then compares all of it. SHA-256 of a token of 1 KB would cost more than the rest of
 //! a hit. Tokens are in memory anyway while a request is served; a set ends with the callers' file that it was made for.
+//!
+//! A look-up takes no lock, because each new token makes a copy of the map. With 10,000 tokens, a copy takes about as long as
+//! verifying a few signatures.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::Instant,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
+use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
 use super::{super::caller::Caller, jwks::SigningKey};
@@ -19,32 +23,38 @@ const MAX_BYTES: usize = 16 << 20;
 
 /// The verified tokens, with their callers. It has no `Debug`, because it contains credentials.
 #[derive(Default)]
-pub(in crate::callers) struct RememberedTokens(RwLock<TokenMap>);
+pub(in crate::callers) struct RememberedTokens {
+    map: ArcSwap<TokenMap>,
+    /// Held while a token is added, so that no other one is lost.
+    adding: Mutex<()>,
+}
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct TokenMap {
-    by_token: HashMap<Box<[u8]>, RememberedToken, RandomState>,
+    by_token: HashMap<Arc<[u8]>, Arc<RememberedToken>, RandomState>,
     bytes: usize,
 }
 
 struct RememberedToken {
     caller: Arc<Caller>,
     key: Arc<SigningKey>,
-    expires: Instant,
+    /// By the wall clock, as in the token. A deadline on the monotonic clock, which stands still while a machine is suspended,
+    /// would let an expired token pass.
+    expires: SystemTime,
 }
 
 impl RememberedToken {
-    fn is_valid(&self, now: Instant) -> bool {
+    fn is_valid(&self, now: SystemTime) -> bool {
         now < self.expires && !self.key.is_removed()
     }
 }
 
 impl RememberedTokens {
     /// Returns the caller of a token that was verified before, if it has not expired and its key is still in use.
-    pub(in crate::callers) fn get(&self, token: &[u8], now: Instant) -> Option<Arc<Caller>> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.by_token.get(token).filter(|entry| entry.is_valid(now))?;
-        Some(Arc::clone(&entry.caller))
+    pub(in crate::callers) fn get(&self, token: &[u8]) -> Option<Arc<Caller>> {
+        let entries = self.map.load();
+        let entry = entries.by_token.get(token)?;
+        entry.is_valid(SystemTime::now()).then(|| Arc::clone(&entry.caller))
     }
 
     pub(in crate::callers) fn insert(
@@ -52,26 +62,29 @@ impl RememberedTokens {
         token: &[u8],
         caller: &Arc<Caller>,
         key: Arc<SigningKey>,
-        (now, expires): (Instant, Instant),
+        expires: SystemTime,
     ) {
+        let now = SystemTime::now();
         let entry = RememberedToken { caller: Arc::clone(caller), key, expires };
         if !entry.is_valid(now) {
             return;
         }
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = TokenMap::clone(&self.map.load());
         if entries.by_token.len() >= MAX_ENTRIES || entries.bytes + token.len() > MAX_BYTES {
             entries.make_room(now);
         }
-        if entries.by_token.insert(token.into(), entry).is_none() {
+        if entries.by_token.insert(token.into(), Arc::new(entry)).is_none() {
             entries.bytes += token.len();
         }
+        self.map.store(Arc::new(entries));
     }
 }
 
 impl TokenMap {
     /// Drops the entries that are no longer valid. If more than half of them are, drops all, so that a full set is not searched
     /// for every new token; each is verified again when it is next used.
-    fn make_room(&mut self, now: Instant) {
+    fn make_room(&mut self, now: SystemTime) {
         self.by_token.retain(|_, entry| entry.is_valid(now));
         self.bytes = self.by_token.keys().map(|token| token.len()).sum();
         if self.by_token.len() > MAX_ENTRIES / 2 || self.bytes > MAX_BYTES / 2 {

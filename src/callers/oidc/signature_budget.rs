@@ -12,6 +12,21 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// The maximum number of signatures for one token without `kid`. The worker serves no other request while it verifies them.
 const PER_TOKEN: usize = 16;
 
+/// How long the verification of a token may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VerificationCost {
+    /// No longer than on a worker.
+    Usual,
+    /// Up to a second: the token has no `kid`, and the issuer has many keys.
+    High,
+}
+
+impl VerificationCost {
+    pub(super) fn of(signatures: usize) -> Self {
+        if signatures <= PER_TOKEN { Self::Usual } else { Self::High }
+    }
+}
+
 /// The number of signatures that workers may still verify.
 #[derive(Default)]
 pub(in crate::callers) struct SignatureBudget(Mutex<Spent>);

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use jsonwebtoken::{
@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     issuer::Issuer,
     jwks::{Candidates, SigningKey},
+    signature_budget::VerificationCost,
     verifier,
 };
 
@@ -58,8 +59,8 @@ pub(crate) enum TokenError {
 /// The result of a verification that did not succeed.
 pub(in crate::callers) enum Unverified {
     Refused(TokenError),
-    /// The token may have been signed with any of many keys, and no more signatures can be verified here.
-    TooManySignatures,
+    /// No more signatures can be verified here.
+    TooManySignatures(VerificationCost),
     /// The issuer has no key with this id now. A fetch may add one.
     UnknownKey(Arc<Issuer>),
     /// The issuer's first keys have not arrived yet.
@@ -89,11 +90,10 @@ pub(in crate::callers) struct TokenClaims {
 }
 
 impl TokenClaims {
-    /// Returns the time at which the token expires; `None` if it has expired. The leeway does not count.
-    pub(in crate::callers) fn expires(&self, now: Instant) -> Option<Instant> {
+    /// Returns the time at which the token expires; `None` if no clock can show it. The leeway does not count.
+    pub(in crate::callers) fn expires(&self) -> Option<SystemTime> {
         let since_1970 = Duration::try_from_secs_f64(self.exp).ok()?;
-        let expires = SystemTime::UNIX_EPOCH.checked_add(since_1970)?;
-        now.checked_add(expires.duration_since(SystemTime::now()).ok()?)
+        SystemTime::UNIX_EPOCH.checked_add(since_1970)
     }
 }
 
@@ -135,7 +135,7 @@ pub(in crate::callers) fn verify(
         Candidates::NoneFits => return Err(TokenError::KeyMismatch.into()),
     };
     if !may_verify(candidates.len()) {
-        return Err(Unverified::TooManySignatures);
+        return Err(Unverified::TooManySignatures(VerificationCost::of(candidates.len())));
     }
     verifier::install();
     let validation = validation(head.alg, issuer);
