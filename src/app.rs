@@ -84,7 +84,8 @@ impl App {
     /// Wires all parts and binds both listeners. From here on, the kernel accepts connections.
     ///
     /// # Errors
-    /// An address is in use, or the state file cannot be written.
+    /// An address cannot be bound, the state file or the client secret cannot be used, or the system has no threads
+    /// left.
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // Fails if this process has installed the provider before, as tests do that start several services.
         drop(rustls::crypto::ring::default_provider().install_default());

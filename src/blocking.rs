@@ -47,7 +47,7 @@ fn lower_priority() {
     }
 }
 
-/// Blocking threads without a task of their own, for callers on other threads.
+/// A pool of blocking threads with a runtime of its own, so that tasks of any other runtime can use it.
 pub(crate) struct BlockingPool(Option<Runtime>);
 
 impl BlockingPool {

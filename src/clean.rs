@@ -1,4 +1,5 @@
-//! Cleans a page of participants: a string with a unit becomes a number, `""` becomes `null`.
+//! Cleans a page of participants: a string with a unit becomes a number, a resolution becomes an object, and `""`
+//! becomes `null`.
 //!
 //! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space between
 //! tokens. No tree is built: one strict pass validates the complete document, a second one copies it.

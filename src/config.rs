@@ -9,8 +9,8 @@
 //!
 //! - Nothing is guessed: a number without its unit, a typo and an unknown key are problems.
 //! - No problem, no warning and no line of [`Config::effective`] contains a secret.
-//! - Files of secrets, certificates and callers are read once, to report problems at start. The parts that use them read them
-//!   again. A change of any other file takes effect at the next start.
+//! - Files of secrets, certificates and callers are read here, to report problems at start. docs/OPERATIONS.md lists
+//!   those that are read again while the service runs. A change of any other file takes effect at the next start.
 
 mod access;
 mod egress;
@@ -148,8 +148,8 @@ impl Config {
         Self::read(reader)
     }
 
-    /// Reads only `server.ops_listen`, for the health check. A container image runs that without the service's command line, so the
-    /// files with the other keys may be missing.
+    /// Reads only `server.ops_listen`, for the health check. A container runs this check without the service's command
+    /// line, so the files with the other keys may be missing.
     pub(crate) fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
         let mut reader = reader(files, std::env::vars_os());
         let listen = reader.address("server.ops_listen");

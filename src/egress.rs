@@ -1,4 +1,4 @@
-//! The HTTP proxies and the trusted certificates of requests that leave this network.
+//! The HTTP proxies and the trusted certificates of the requests that the service itself makes.
 //!
 //! Pure: `config` reads the environment and the files, and each HTTP client uses the result.
 

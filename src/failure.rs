@@ -16,7 +16,8 @@ vocabulary! {
     pub enum Reason {
         /// Zoom has no such meeting.
         MeetingNotFound = "meeting_not_found",
-        /// The id belongs to a webinar.
+        /// Zoom refuses the id as not of the requested kind or, if none was requested, as neither a meeting's nor a
+        /// webinar's.
         NotAMeeting = "not_a_meeting",
         /// Zoom no longer has the meeting's data, which it keeps for at most a year.
         MeetingTooOld = "meeting_too_old",
@@ -26,13 +27,13 @@ vocabulary! {
         ZoomRejectedCredentials = "zoom_rejected_credentials",
         /// No connection, a server error, or a response that is not a complete page.
         ZoomFailed = "zoom_failed",
-        /// No permit is available within the caller's wait.
+        /// No call can be made within the caller's wait, because of our limit per second or a 429 of Zoom's.
         ZoomRateLimited = "zoom_rate_limited",
         /// The day's calls are used up.
         ZoomDailyQuotaSpent = "zoom_daily_quota_spent",
         /// The flight goes on, but takes longer than the caller can wait.
         StillFetching = "still_fetching",
-        /// Too many calls wait for a permit.
+        /// Too many calls wait for a permit, or there is no memory for another fetch, or no thread for a view in time.
         Overloaded = "overloaded",
         /// This process is about to stop.
         ShuttingDown = "shutting_down",
@@ -74,9 +75,9 @@ vocabulary! {
         PerMinute = "calls_per_minute",
         /// `calls_per_day` in the callers' file.
         PerDay = "calls_per_day",
-        /// Its share of the day: the calls that are left are reserved to other callers.
+        /// Its share of the day: the calls that are left are reserved for other callers.
         Share = "share",
-        /// A tenth of its share, because nearly all of its fetches were about meetings that do not exist.
+        /// A tenth of its share, because most of its last fetches were for meetings that do not exist.
         NotFound = "not_found",
     }
 }
@@ -88,7 +89,7 @@ vocabulary! {
         BudgetSecond = "budget_second",
         /// Ours: no permits left today.
         BudgetDay = "budget_day",
-        /// Ours: too many calls are queued.
+        /// Ours: [`Reason::Overloaded`].
         Queue = "queue",
         /// Ours: the caller reached its own limit.
         Caller = "caller",
@@ -117,8 +118,8 @@ impl ZoomError {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }
 
-    /// Returns the part that callers may see from whom something is hidden. Nobody knows what Zoom writes into a message, so it
-    /// is hidden like an unknown field.
+    /// Returns the part that a caller with hidden fields may see. A message of Zoom's can contain anything, so it is
+    /// hidden like an unknown field.
     pub(crate) fn without_message(&self) -> Self {
         Self { message: None, ..self.clone() }
     }

@@ -64,8 +64,8 @@ pub use self::{
 };
 use crate::snapshot::MeetingKind;
 
-/// The routes of both listeners, the most requested first; but a summary's path, which `/qos/{meetingId}` matches, too,
-/// comes before that. [`dispatch`] calls their handlers.
+/// The routes of both listeners, roughly in the order of how often they are requested. A summary's path comes first,
+/// because `/qos/{meetingId}` matches it, too. [`dispatch`] calls their handlers.
 static ROUTES: [Route; 18] = [
     Route::callers("/qos/{meetingId}/summary", "summary", Methods::Read, RouteHandler::Summary),
     Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos),
@@ -122,8 +122,8 @@ pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut Se
 /// Keeps browsers from guessing another media type than that of the response.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Returns the future of a response. The work that only its beginning needs is done before it is made, because actix copies the
-/// future, and the allocator is slow for futures of more than 1,032 bytes.
+/// Returns the future of a response. The first steps run before the future is made, so that it has no room for their
+/// variables: actix copies the future, and the allocator is slow for futures of more than 1,032 bytes.
 fn serve(
     request: ServiceRequest,
     state: Data<AppState>,
@@ -178,8 +178,8 @@ fn refuse(listener: Listener, problem: &Problem, exchange: Exchange<'_>) -> Http
     problem.respond(exchange.context)
 }
 
-/// Calls the handler; the caller turns its problem into a response. The other handlers are boxed; otherwise the future of
-/// every hit would need room for theirs.
+/// Calls the handler; the caller turns its problem into a response. The handlers of all routes but `/qos/{meetingId}`
+/// are boxed; otherwise the future of every hit would need room for theirs.
 fn dispatch<'a>(
     handler: RouteHandler,
     exchange: Exchange<'a>,

@@ -1,4 +1,4 @@
-//! TOML with line numbers: every syntax error, and every key on the lines without one.
+//! TOML with line numbers: the first syntax error of each line, and every key on the lines without one.
 //!
 //! `toml` with serde stops at the first problem. Its recovering parser goes on, but it gives byte offsets, and its errors
 //! print the line, which may contain a secret. This file turns offsets into line numbers and keeps only the messages.
@@ -57,7 +57,7 @@ impl<'a> TomlDocument<'a> {
     }
 }
 
-/// `None` if the value is not an integer or does not fit 128 bits.
+/// Returns an integer; `None` if the value is not one or does not fit 128 bits.
 pub(crate) fn integer(value: &DeValue<'_>) -> Option<i128> {
     match value {
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),

@@ -94,8 +94,8 @@ impl Zoom {
         Self { upstream, options }
     }
 
-    /// Requests one page of a meeting's QoS. Only the meeting, its type and, with tracing on, the trace context of the
-    /// caller's request reach Zoom. `counted` counts the memory of the response's body.
+    /// Requests one page of a meeting's QoS. Only these parts of the caller's request reach Zoom: the meeting, its kind
+    /// and type and, with tracing on, the trace context. `counted` counts the memory of the response's body.
     pub(crate) async fn page(
         &self,
         permit: Permit,

@@ -1,8 +1,8 @@
-//! The fields whose strings become numbers: their keys, their suffixes, and how many strings did not parse.
+//! The fields whose strings cleaning converts: their keys, their suffixes, and how many strings did not parse.
 
 vocabulary! {
-    /// A value that Zoom sends as a string with a unit. The word is the label of the metric that counts unparsed
-    /// values.
+    /// A value that Zoom sends as a string and that cleaning converts. The word is the label of the metric that counts
+    /// unparsed values.
     pub enum Field {
         /// `bitrate`, in kbit/s.
         Bitrate = "bitrate",
@@ -47,9 +47,9 @@ impl Field {
         }
     }
 
-    /// Returns the bit of a key of this field, which is the same with and without its suffix. Each fixed key has its
-    /// own bit; the keys of `CpuUsage` share 56 bits by their first ten bytes, because the shortest one, `_cpu_usage`,
-    /// has no more.
+    /// Returns a bit for a key of this field. The key has the same bit with and without its suffix. Each fixed key has
+    /// its own bit; the keys of `CpuUsage` share 56 bits by their first ten bytes, because the shortest one,
+    /// `_cpu_usage`, has no more.
     #[inline]
     pub(crate) fn bit(self, name: &[u8]) -> u64 {
         match self {
@@ -68,7 +68,7 @@ impl Field {
 pub(crate) enum Key {
     /// Zoom's own key of a field, which is renamed.
     Zooms(Field),
-    /// The new key of a field, as Zoom itself sent it. No key beside it may be renamed to it.
+    /// A key that Zoom sent and that equals the new key of a field. No key beside it may be renamed to it.
     Ours(Field),
     Other,
 }

@@ -90,8 +90,8 @@ impl<'t> Decimal<'t> {
     }
 }
 
-/// Splits off the digits at the beginning. Returns `None` without any, or with a leading zero, as in `007`, which is
-/// not a JSON number.
+/// Splits off the digits at the beginning. Returns `None` if there are none, or if a zero precedes other digits, as in
+/// `007`, which is not a JSON number.
 fn leading_whole_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
     leading_digits(text).filter(|(digits, _)| digits.len() == 1 || !digits.starts_with(b"0"))
 }

@@ -26,7 +26,7 @@ pub struct Address {
 /// An error in a URL. The messages do not repeat it, because it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// It is not a URL, or has a scheme of something else.
+    /// It is not a URL, or its scheme is not one of Redis.
     #[error("it must be a URL such as redis://host:6379/0 or rediss://user:password@host/0")]
     Form,
     /// It has a part that the service would ignore.

@@ -20,7 +20,7 @@ type ByName<T> = HashMap<Box<str>, T, RandomState>;
 /// reserve of 4,500 calls a day a piece is 19.2 s, so the first two calls from it, at 08:00:00, draw it until 08:00:38.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallerChange {
-    /// Calls.
+    /// The number of calls.
     pub calls: i64,
     /// Calls that were drawn from the caller's reserve.
     pub draws: i64,
@@ -121,7 +121,8 @@ impl CallerCalls {
             }
             self.known.insert(name, (calls, until));
         }
-        // Other replicas take back the calls of flights that found the meeting elsewhere, or that were denied: dozens at a time.
+        // A count may also shrink because other replicas take back the calls of flights that found the meeting
+        // elsewhere, or that were denied, dozens at a time. Only a larger decrease is a loss.
         let is_forgotten = |name: &str, calls: u64| match self.known.get(name) {
             Some((left, _)) => calls > 100 && *left < calls / 2,
             None => calls > 0,
@@ -136,7 +137,7 @@ impl CallerCalls {
         self.has_list = true;
     }
 
-    /// Forgets everything at the beginning of a day.
+    /// Forgets all calls at the beginning of a day.
     pub(super) fn roll_over(&mut self) {
         let is_used = self.is_used;
         *self = Self { is_used, has_list: self.has_list, ..Self::default() };
@@ -166,7 +167,8 @@ impl CallerCalls {
 }
 
 impl CallerChange {
-    /// Returns the end of the drawn part after this change. Like `quota.lua`, leaves it where it is if the rest paid for the calls.
+    /// Returns the end of the drawn part after this change. Like `quota.lua`, leaves it where it is if no call was
+    /// drawn from the reserve.
     fn advance(&self, until: Micros) -> Micros {
         if self.drawn == 0 { until } else { until.max(micros(self.from)).saturating_add_signed(self.drawn) }
     }

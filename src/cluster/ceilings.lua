@@ -1,13 +1,14 @@
 -- The calls that all replicas make for one caller with calls_per_minute or calls_per_day. A flight may start only if this script
 -- counts it, so the replicas together never start one too many.
 --
--- The calls of the last minute are a sorted set of their times. Only the newest ones decide, as many as the limit, so no more are
--- kept. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight may start at 60 s. If a flight makes two more
--- calls at 5 and 6 s, those at 0 and 1 s are dropped, and the next flight may start at 62 s.
+-- The calls of the last minute are a sorted set of their times. Only the newest ones decide, so the set keeps no more
+-- of them than the limit. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight may start at 60
+-- s. If a flight makes two more calls at 5 and 6 s, those at 0 and 1 s are dropped, and the next flight may start at 62
+-- s.
 --
--- The calls of the day are those counted here. The caller's account (quota.lua) also has the calls that replicas made without Redis,
--- and survives a loss of memory; each replica compares it with the limit before it runs this script. It must not count here: it
--- contains, for a moment, the starts that this script denies.
+-- The calls of the day are those counted here. The caller's account (quota.lua) also has the calls that replicas made
+-- without Redis, and survives a loss of memory; each replica compares it with the limit before it runs this script. The
+-- account must not be used here, because for a moment it contains the starts that this script denies.
 --
 -- KEYS  1 calls of the minute   2 calls of the day ("day calls")
 -- ARGV  1 op   2 calls_per_minute and 3 calls_per_day, 0 for none   4 deadline   5 calls permitted in a day

@@ -32,7 +32,7 @@ impl RecordCipher {
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
         let mut key = [0; 32];
         hex::decode_to_slice(text, &mut key).map_err(|_| InvalidKey)?;
-        // Both are digests, so that neither reveals the key or the other one.
+        // The key's id and the key of the names are digests, so that neither reveals this key or the other one.
         let digest = |purpose: &[u8]| Sha256::new().chain_update(purpose).chain_update(key).finalize();
         let id = digest(b"zoom-qos-proxy key id").first_chunk().copied().ok_or(InvalidKey)?;
         let names = hmac::Key::new(hmac::HMAC_SHA256, &digest(b"zoom-qos-proxy names"));

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::failure::Redactor;
 
-/// The minimum time for connecting, which takes several round trips, and more with TLS.
+/// The shortest time limit for connecting, which takes several round trips, and more with TLS.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
 /// The maximum size of a reply to [`Traffic::Control`], in bytes: numbers, events, or the names of a thousand purges.
 const LARGEST_CONTROL: usize = 1 << 20;
@@ -60,7 +60,7 @@ struct Connections {
     _drivers: [Driver; 2],
 }
 
-/// Facts about the server, which connecting found out.
+/// Facts about the server that are known once a connection is open.
 pub(super) struct Connected {
     pub(super) clock: ServerClock,
     /// Whether the server's run id was malformed, and is therefore treated as missing.

@@ -24,7 +24,8 @@ use crate::metrics::RedisValue;
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(300);
 /// The pause after a failure, in milliseconds. It is random, so that replicas do not reconnect at the same time.
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=500;
-/// If a connection breaks sooner than this, the next one starts after a pause, because it may break as soon.
+/// If a connection breaks sooner than this, the next one starts after a pause, because the next one may break just as
+/// quickly.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(1);
 /// The number of purges that the server remembers.
 pub(super) const PURGES_REMEMBERED: usize = 1_000;
@@ -82,9 +83,10 @@ impl Cluster {
             self.0.bulk_timeouts.set(0);
         }
         if !self.is_up() {
-            // Finds out whether scripts run, and records nothing about this replica. A heartbeat whose reply is lost may have
-            // arrived, and then the server counts this replica as present. So each such heartbeat postpones the time from which
-            // this replica may call on its own, and if they were repeated without an end, that time would never come.
+            // The probe checks that scripts run, and does not mark this replica as present. A heartbeat can arrive
+            // although its reply is lost. The server then counts this replica as present, which postpones the time from
+            // which this replica may call on its own. Repeated heartbeats without a reply would postpone that time
+            // forever.
             self.request("probe", |call| call).await?;
         }
         let last_purge = self.request("beat", |call| call).await?.purge;

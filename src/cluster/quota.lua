@@ -237,7 +237,7 @@ if sign_of_life and ARGV[16] ~= '-' then
       end
     end
   end
-  -- Before this replica's accounts are here, the list may have too few calls.
+  -- Until this replica has sent its accounts, the list may have too few calls.
   if forgetful and comes_first then accounts = -1 end
 end
 

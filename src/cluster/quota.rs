@@ -105,7 +105,8 @@ impl Cluster {
         self.0.caller_calls_version.get()
     }
 
-    /// Returns a date, and the account of each caller that any replica has counted on it. Resets [`CallerCount::by_others`].
+    /// Returns a date, and each caller's account on that date, as far as this process knows. Resets
+    /// [`CallerCount::by_others`].
     pub fn caller_calls(&self) -> (u64, Vec<(Box<str>, CallerCount)>) {
         let mut view = self.0.quota_view.borrow_mut();
         let date = view.date();

@@ -79,7 +79,7 @@ pub(crate) struct Replicas {
     pub(crate) refresh_demand: u64,
 }
 
-/// The numbers of `quota.lua`, in its order.
+/// The numbers in a reply of `quota.lua`, in their order there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QuotaReply {
     pub(super) verdict: Verdict,

@@ -132,9 +132,9 @@ impl QuotaView {
         self.last.map(|last| last.replicas).unwrap_or_default()
     }
 
-    /// Returns how many calls of other replicas are served before a call here that has `ahead` of the `waiting` calls before it.
-    /// Slots are dealt in proportion to the calls that wait. Example: 10 calls wait here and 30 elsewhere. Before the sixth call
-    /// here, five calls from here and 15 from elsewhere are served.
+    /// Returns how many calls of other replicas are served before a call here that waits behind `ahead` of the
+    /// `waiting` calls here. Slots are dealt in proportion to the calls that wait. Example: 10 calls wait here and 30
+    /// elsewhere. Before the sixth call here, five calls from here and 15 from elsewhere are served.
     pub(super) fn others_before(&self, ahead: u64, waiting: u64) -> u64 {
         let others = self.last.as_ref().map_or(0, |last| last.demand.saturating_sub(self.demand));
         others.saturating_mul(ahead) / waiting.max(ahead).max(1)

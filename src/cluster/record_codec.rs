@@ -84,8 +84,8 @@ pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> O
     Some(Record { kind, fetched_at: Micros::from_le_bytes(*time), content: content.to_vec() })
 }
 
-/// Returns whether the record is of another version, or its encryption does not fit the cipher. Such records are expected while
-/// replicas or keys are being replaced, and do not count as rejected values.
+/// Returns whether the record is of another version or an unknown kind, or its encryption does not fit the cipher. Such
+/// records are expected while replicas or keys are being replaced, and do not count as rejected values.
 pub(crate) fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
     let Some((front, rest)) = bytes.split_first_chunk::<5>() else { return false };
     let [z, q, version, kind, protection] = *front;

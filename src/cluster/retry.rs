@@ -8,9 +8,9 @@ use std::pin::pin;
 
 use super::{Cluster, Unavailable, circuit_breaker::RedisStatus};
 
-/// If an operation fails this often while heartbeats succeed, the server refuses it or is too slow for it, and further attempts
-/// are useless. With the default `redis.timeout` of 250 ms, eight timeouts take two seconds, which is less than two fetches of a
-/// page may take.
+/// If an operation fails this many times while heartbeats succeed, the server refuses it or is too slow for it, and
+/// further attempts are useless. With the default `redis.timeout` of 250 ms, eight timeouts take two seconds, which is
+/// less than two fetches of a page may take.
 const MAX_ATTEMPTS: u32 = 8;
 
 impl Cluster {
@@ -28,7 +28,8 @@ impl Cluster {
         operation().await
     }
 
-    /// Waits until Redis can be used, and returns true; or until it counts as unavailable, and returns false.
+    /// Waits until Redis can be used, and returns true. Returns false once Redis counts as unavailable or this process
+    /// has left.
     async fn wait_for_recovery(&self) -> bool {
         let mut status = self.status();
         loop {

@@ -170,7 +170,7 @@ fn raw_value(value: &DeValue<'_>) -> RawValue {
     }
 }
 
-/// Returns `None` if any value is not a string.
+/// Returns the strings of an array; `None` if any value is not a string.
 fn texts(values: &DeArray<'_>) -> Option<Vec<String>> {
     values.iter().map(|value| Some(value.get_ref().as_str()?.to_owned())).collect()
 }

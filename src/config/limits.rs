@@ -15,7 +15,8 @@ use crate::{
     toml_document::one_line,
 };
 
-/// The largest factor. With it, a snapshot that is fresh for 30 s would be fresh for a working day, so a larger one is a typo.
+/// The largest factor. With it, a snapshot that is fresh for 30 s would be fresh for a working day, so a larger one is
+/// probably a typo.
 const MAX_STRETCH: u32 = 1_000;
 
 /// The Heavy calls that Zoom allows an account.

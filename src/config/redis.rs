@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// The maximum of `redis.replicas`. A larger number is a typo.
+/// The maximum of `redis.replicas`. A larger number is probably a typo.
 const MAX_REPLICAS: u32 = 1_000;
-/// The maximum of `redis.timeout`. A replica that is silent for longer counts as missing.
+/// The maximum of `redis.timeout`. It is below 1.5 s, after which a replica without a heartbeat counts as missing.
 const MAX_TIMEOUT: Duration = Duration::from_secs(1);
 
 const CA_FILE: &str = "redis.ca_file";

@@ -25,9 +25,10 @@ use crate::{
     zoom::ZoomConfig,
 };
 
-/// The maximum of `server.max_connections`. A larger number is a typo, because a process cannot open as many files.
+/// The maximum of `server.max_connections`. A larger number is probably a typo: by default, Linux lets a process open
+/// about a million files (`fs.nr_open`).
 const MAX_CONNECTIONS: u32 = 1_000_000;
-/// The maximum of `server.workers`. A larger number is a typo.
+/// The maximum of `server.workers`. A larger number is probably a typo.
 const MAX_WORKERS: u32 = 1024;
 
 /// Reads `[server]` except `wait`.

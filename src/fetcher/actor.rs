@@ -105,8 +105,8 @@ fn reply_or_start(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplyS
         drop(reply.send(result));
         return;
     }
-    // The flight has found nothing at the other replicas, and no call may be made now. A caller with a fallback (a stale
-    // snapshot) does not wait for that.
+    // The flight in progress has found nothing at the other replicas, and no call may be made now. A caller with a
+    // fallback (a stale snapshot) does not wait until calls may be made again.
     if requirement.has_fallback
         && state.flights.call_waits(&key)
         && let Some((_, failure)) = state.scheduler.blocked_until()

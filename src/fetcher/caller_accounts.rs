@@ -18,7 +18,8 @@ use crate::{
     scheduler::{CallerSharing, FetchShare, Scheduler},
 };
 
-/// How often the workers are told which callers must wait. The interval is short because reserves lapse even without a call.
+/// How often the workers learn which callers must wait. The interval is short because reserves lapse even without a
+/// call.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct CallerAccounts {
@@ -87,15 +88,15 @@ impl CallerAccounts {
         self.callers.all().into_iter().filter_map(day).collect()
     }
 
-    /// Tells the workers what the scheduler would say about the caller.
+    /// Tells the workers which limits the scheduler applies to the caller now.
     fn publish_limits(&self, caller: &Caller) {
         let name = caller.name.as_str();
         caller.set_day_limit(self.scheduler.caller_denied(name));
         caller.set_held(self.scheduler.is_held(name));
     }
 
-    /// Tells the ledger what the other replicas do: its limit applies to all of them together. Tells the scheduler of a meeting
-    /// that a held caller found in the cache.
+    /// Passes the calls of the other replicas to the ledger, because its limit applies to all replicas together. Tells the
+    /// scheduler if a worker found a meeting for the caller in the cache while the caller was held.
     fn update_ledger(&self, caller: &Caller, now: Instant) {
         if caller.take_found() {
             self.scheduler.record_answer(caller.name.as_str(), true);

@@ -130,7 +130,7 @@ impl Flights {
         }
     }
 
-    /// Returns whether the next call of the flight that a new caller would join waits.
+    /// Returns whether a new caller can join a flight for this snapshot, and that flight's next call waits.
     pub(super) fn call_waits(&self, key: &SnapshotKey) -> bool {
         self.table.borrow_mut().joinable(key).is_some_and(|(_, entry)| entry.call_waits)
     }

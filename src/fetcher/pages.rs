@@ -88,8 +88,9 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     failed(Failure::lasting(Lasting::EndlessPages))
 }
 
-/// Returns a future that cleans and packs the page, so that the next one can be fetched meanwhile. If memory is short, this
-/// does it first: the page's body takes several times as much.
+/// Returns a future that cleans and packs the page, so that the next one can be fetched meanwhile. If memory is short,
+/// this cleans and packs the page before it returns, because the page's body takes several times as much memory as the
+/// packed page.
 async fn append<'f>(
     state: &'f FetcherState,
     memory: &'f FlightMemory,

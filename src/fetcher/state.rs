@@ -58,7 +58,7 @@ pub struct Dependencies {
     pub quota: LocalQuota,
     /// The settings of Redis; `None` without it.
     pub cluster: Option<ClusterConfig>,
-    /// The callers, who divide the day.
+    /// The callers, among which the day's calls are divided.
     pub callers: Callers,
     /// The cache for snapshots and failures.
     pub cache: Cache,
@@ -83,7 +83,7 @@ pub(super) struct FetcherState {
     pub(super) access_tokens: AccessTokens,
     pub(super) webinars: WebinarAccess,
     pub(super) scheduler: Scheduler,
-    /// Whether a flight may start for its caller.
+    /// Decides whether a flight may start for its caller.
     pub(super) accounts: Rc<CallerAccounts>,
     /// The other replicas; [`Peers::None`] without Redis.
     pub(super) peers: Peers,

@@ -75,7 +75,7 @@ impl InFlight {
         Self { state, context, method, peer: request.peer_addr(), meeting, answered: None, span }
     }
 
-    /// Identifies the caller of a token whose verification takes a while.
+    /// If a signed token is still being verified, waits for the result and identifies the token's caller.
     pub(super) async fn await_identity(&mut self, headers: &HeaderMap) {
         let identity = std::mem::replace(&mut self.context.identity, Identity::Unknown);
         self.context.identity = match identity {

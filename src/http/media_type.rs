@@ -12,7 +12,7 @@ pub(super) enum MediaType {
 }
 
 impl MediaType {
-    /// If two types have equal weights, the first one is used.
+    /// Every media type. If two have equal weights, the first one is used.
     pub(super) const ALL: [Self; 3] = [Self::Json, Self::Rows(RowFormat::Ndjson), Self::Rows(RowFormat::Csv)];
 
     /// The value of the parameter `format`, and the ending of a file's name.

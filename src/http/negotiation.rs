@@ -9,7 +9,7 @@ type Quality = u16;
 const FULL: Quality = 1_000;
 
 /// Returns the acceptable coding with the highest weight. If none is acceptable, the response is uncompressed, even if
-/// the caller refuses that: the RFC prefers it to a `406`.
+/// the caller refuses that. RFC 9110 (12.4.1) allows this instead of a `406`.
 ///
 /// `is_stored` returns whether the cache stores the body in a coding, which decides between codings of equal weight.
 pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) -> Coding {

@@ -34,8 +34,8 @@ impl Slice {
         Self { offset: self.offset.saturating_add(self.size.into()), ..self }
     }
 
-    /// Returns its range. If more participants follow, the response contains a token that names this snapshot, so the cache
-    /// must keep it after a newer one replaces it.
+    /// Returns the range of this slice's participants. If more participants follow, the response contains a token that
+    /// names this snapshot, so the cache must keep it after a newer one replaces it.
     pub(super) fn range_in(self, snapshot: &Snapshot) -> RowRange {
         let range = snapshot.row_range(self.offset(), self.size.into());
         if range.more {

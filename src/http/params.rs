@@ -48,7 +48,7 @@ pub(super) enum Portion {
 }
 
 impl QosRequest {
-    /// Parses the request. `keys` are those of the page tokens, if the caller's are sealed.
+    /// Parses the request. `keys` open the caller's page tokens; `None` if its tokens are not sealed.
     pub(super) fn parse(exchange: Exchange<'_>, keys: Option<&HidingKeys>) -> Result<Self, Problem> {
         let request = exchange.request;
         let meeting = meeting(exchange)?;
@@ -141,7 +141,7 @@ fn portion(
     }
 }
 
-/// Parses digits without a sign or leading zeros.
+/// Parses a permitted page size, which has neither a sign nor leading zeros.
 fn page_size(text: &str) -> Result<u16, Problem> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     let size = text.parse().ok().filter(|size| is_plain && SLICE_SIZES.contains(size));

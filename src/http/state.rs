@@ -21,7 +21,7 @@ use crate::{
 pub struct AppState {
     /// Identifies callers by their keys.
     pub callers: Callers,
-    /// Verifies the tokens that take long.
+    /// Verifies the tokens whose verification takes too long for a worker.
     pub token_thread: TokenThread,
     /// The key that purges require, if there is one.
     pub operators_key: Option<OperatorsKey>,
@@ -29,7 +29,7 @@ pub struct AppState {
     pub cache: Cache,
     /// Serves misses.
     pub fetcher: Fetcher,
-    /// Replaces what is hidden from callers.
+    /// The keys from which the replacements of hidden values are computed.
     pub hiding_keys: CurrentKeys,
     /// Makes the views of snapshots.
     pub views: ViewMaker,

@@ -45,7 +45,7 @@ pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem>
     qos::respond(exchange, (caller, requested), form).await
 }
 
-/// Returns the limits, each replaced by that of the query.
+/// Returns the limits, each replaced by its value in the query, if there is one.
 pub(super) fn limits(request: &HttpRequest, mut limits: SummaryLimits) -> Result<SummaryLimits, Problem> {
     let values = single_valued(request, SummaryLimit::ALL.map(SummaryLimit::as_str))?;
     for (limit, value) in SummaryLimit::ALL.into_iter().zip(values) {

@@ -15,7 +15,8 @@ impl Container {
         input.take_if(open).then_some(Self { begun: false, close })
     }
 
-    /// Steps to the next member; past the closing bracket, and `false`, after the last one. The caller steps over each member.
+    /// Steps to the next member, and returns true. After the last one, steps past the closing bracket, and returns
+    /// false. The caller steps over each member.
     pub(crate) fn next(&mut self, input: &mut Cursor<'_>) -> Result<bool, Desynced> {
         if !std::mem::replace(&mut self.begun, true) {
             return Ok(!input.take_if(self.close));

@@ -17,7 +17,7 @@ impl<'a, 'o> Copier<'a, 'o> {
         Self { input, copied: input.at(), begin: out.len(), out }
     }
 
-    /// Returns the bytes of the copy that are in the output.
+    /// Returns the number of bytes of the copy that are in the output.
     pub(crate) fn written(&self) -> usize {
         self.out.len() - self.begin
     }

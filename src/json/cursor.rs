@@ -123,8 +123,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over an object or a list. Only its brackets and strings matter for where it ends, so everything else in it is
-    /// passed by, a byte at a time: views skip most of a meeting several times.
+    /// Steps over an object or a list. Only brackets and strings determine where it ends, so this passes over
+    /// everything else byte by byte. It has to be fast, because views skip most of a meeting several times.
     fn skip_container(&mut self) -> Result<(), Desynced> {
         let mut depth = 0_usize;
         let mut rest = self.source.get(self.at..).unwrap_or_default().iter();

@@ -1,7 +1,7 @@
 //! The values of labels that belong to no other module.
 
 vocabulary! {
-    /// How a `/qos` request ended, in metrics and logs.
+    /// How a request for a meeting ended, in metrics and logs.
     pub enum Outcome {
         /// A fresh snapshot from the cache.
         Hit = "hit",

@@ -11,8 +11,8 @@ use prometheus::{
 use super::labels::{CallResult, ConnectionRefusal, RedisValue, RenewalResult};
 use crate::failure::{LimitKind, RefusedBy};
 
-/// A hit takes a few microseconds, and a miss some hundred milliseconds for each page. No request takes longer than `server.wait`,
-/// which is 12 s by default.
+/// A hit takes a few microseconds, and a miss some hundred milliseconds for each page. A request waits for its flight
+/// for at most `server.wait`, which is 12 s by default.
 const REQUEST_BUCKETS: [f64; 19] = [
     1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 20.0,

@@ -106,7 +106,8 @@ impl DailyQuota {
         self.limit = limit;
     }
 
-    /// Begins a new count if `now` is in another day.
+    /// Switches to the count of the day that `now` is in. [`Days::at`] describes what happens when the clock was set
+    /// back.
     pub(crate) fn roll_over(&mut self, now: SystemTime) {
         let days = self.days.at(now);
         if days.today.date > self.days.today.date

@@ -1,8 +1,9 @@
 //! A fair day: which caller may start another fetch, so that no caller spends the calls that the others will need. Pure.
 //!
-//! A part of the day's calls is *reserved* to the callers by weight. A reserve lapses evenly until 00:00 UTC, and lapsed calls join
-//! the *rest*, which is first come, first served. The rest pays for a call while there is any, then the caller's own reserve. So
-//! each caller has, at any time, the reserve of the hours that are left, less what it has drawn since the rest ran out.
+//! A part of the day's calls is *reserved* for the callers by weight. A reserve lapses evenly until 00:00 UTC, and
+//! lapsed calls join the *rest*, which is first come, first served. The rest pays for a call while there is any, then
+//! the caller's own reserve. So each caller has, at any time, the reserve of the hours that are left, less what it has
+//! drawn since the rest ran out.
 //!
 //! Example: 54,000 calls, half of them reserved, six callers of weight 1. Each has a reserve of 4,500, of which a call lapses every
 //! 19.2 s. A caller that starts at 00:00 and never pauses gets the rest of 27,000 and its own 4,500 within 15 minutes, and from
@@ -33,7 +34,7 @@ const HELD_TO: u32 = 10;
 const MOST_ACCOUNTS: usize = 2_000;
 /// Replicas exchange their counts within this time.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
-/// The sums of reserves are rounded, so a call may be this little short of a whole one.
+/// The sums of reserves are rounded, so this much already counts as a whole call.
 const A_CALL: f64 = 1.0 - 1e-6;
 
 /// The day's calls, divided among the callers of the callers' file.
@@ -178,9 +179,9 @@ impl FairDay {
         self.check_share(account, day)
     }
 
-    /// Denies a call that would exceed this replica's part of the calls that were left at the last exchange of counts. Of n
-    /// replicas, one that has taken k of the L calls that were left takes another while k < L / n. This process knows L − k, so
-    /// the condition is (L − k) − k × (n − 1) > 0.
+    /// Denies a call that would exceed this replica's part of the calls that were left at the last exchange of counts.
+    /// With n replicas, a replica that has taken k of the L calls that were left takes another while k < L / n. This
+    /// process knows L − k, so the condition is (L − k) − k × (n − 1) > 0.
     fn check_share(&self, account: &Account, day: &DayState) -> Result<(), CallerDenied> {
         let other_replicas = f64::from(day.replicas.saturating_sub(1));
         let rest = self.reserves.rest(day);
@@ -213,7 +214,7 @@ impl FairDay {
         draw
     }
 
-    /// Records that a fetch made its first call, which is from now on missing in [`DayState::left`].
+    /// Records that a fetch made its first call, which [`DayState::left`] does not contain from now on.
     pub fn call_made(&mut self) {
         self.reserves.waiting = self.reserves.waiting.saturating_sub(1);
     }
@@ -276,7 +277,7 @@ impl FairDay {
 pub struct CallerDay {
     /// The calls made for it today.
     pub used: u64,
-    /// The calls that are reserved to it now.
+    /// The calls that are reserved for it now.
     pub reserved: f64,
     /// The caller's part of the whole day's calls, by weight.
     pub share: f64,

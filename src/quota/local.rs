@@ -34,7 +34,7 @@ pub struct QuotaConfig {
     pub per_day: u64,
     /// The file that keeps the day's count across restarts.
     pub state_file: Option<PathBuf>,
-    /// The part of `per_day` that is reserved to the callers of the callers' file, in percent.
+    /// The part of `per_day` that is reserved for the callers of the callers' file, in percent.
     pub reserve_percent: u32,
     /// The maximum factor by which live snapshots stay fresh longer than `live_fresh`.
     pub max_stretch: u32,
@@ -121,8 +121,8 @@ impl LocalQuota {
         self.planned_part = planned_part;
     }
 
-    /// Begins a new day for the callers, too, and returns the day that `replicas` replicas divide among the callers, of whom
-    /// `ceiling_replicas` divide the ceilings.
+    /// Begins a new day for the callers, too, and returns the day that is divided among them. `replicas` spend its
+    /// calls at the same time, and `ceiling_replicas` divide each caller's ceiling.
     pub(super) fn sync_fair_day(&mut self, now: Now, (replicas, ceiling_replicas): (u32, u32)) -> DayState {
         let date = self.daily.date();
         self.fair_day.roll_over(date);

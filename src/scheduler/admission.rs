@@ -11,7 +11,7 @@ use crate::{
     quota::{Denied, Limit, Now},
 };
 
-/// Two times of the end of one cool-down, by the clocks of two replicas, differ by less than this.
+/// The maximum difference between two replicas' estimates of the end of the same cool-down.
 const SAME_COOLDOWN: Duration = Duration::from_millis(100);
 
 impl Dispatcher {
@@ -54,8 +54,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Evicts the flights for which `drop_if_unwanted` returns true. Returns whether there were any. This scans the whole queue,
-    /// so it runs at most once in a while, not for every call that is rejected.
+    /// Evicts the flights for which `drop_if_unwanted` returns true. Returns whether there were any. This scans the
+    /// whole queue, so it runs at most every `SCAN_INTERVAL`, not for every call that is rejected.
     pub(super) fn evict_abandoned(
         &mut self,
         drop_if_unwanted: &impl Fn(FlightNumber) -> bool,

@@ -5,8 +5,9 @@
 //! caller that is alone gets all of them. Within a flow, the flight that started first is served first, whichever page it is
 //! at, so that a meeting is finished before a newer one starts.
 //!
-//! Flights that callers wait for (foreground) go before refreshes (background), which still get one permit in twenty.
-//! A flight has at most one call waiting. Every operation takes O(log n), or O(number of callers).
+//! Flights that callers wait for (foreground) go before refreshes (background), which still get one permit in twenty. A
+//! flight has at most one call waiting. Operations take O(log n) or O(number of callers), except for scans of the whole
+//! queue.
 
 mod flow;
 mod types;

@@ -12,7 +12,7 @@ pub(crate) enum Effort {
     /// For views, which are cached only for seconds: faster levels than for snapshots, which are compressed once and
     /// served often.
     Low,
-    /// For pages: people may have slow networks, and HTML that repeats itself gets half as large.
+    /// For pages: people may have slow networks, and repetitive HTML becomes half as large as with `Low`.
     High,
 }
 

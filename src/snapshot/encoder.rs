@@ -32,10 +32,10 @@ pub(super) struct BodyEncoder {
     crc: Crc,
     digest: Sha256,
     length: u64,
-    /// The same, until it becomes larger than `max_plain`.
+    /// The uncompressed bytes; `None` once they exceed `max_plain`.
     plain: Option<Vec<u8>>,
     max_plain: usize,
-    /// Counted without the head.
+    /// The restart points, by offsets that do not include the head.
     restarts: Vec<Restart>,
 }
 

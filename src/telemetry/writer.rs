@@ -53,7 +53,7 @@ type ThreadBuffer = AtomicCell<Option<Buffer>>;
 /// A boxed buffer, because only a pointer can be swapped without a lock.
 type Buffer = Box<Vec<u8>>;
 
-/// Counts the dropped lines, for which the output was too slow, or which it rejected.
+/// The number of lines that were dropped because the output was too slow or rejected them.
 #[derive(Clone)]
 pub struct DroppedLines(Arc<SharedBuffers>);
 
@@ -153,8 +153,8 @@ impl SharedBuffers {
 
     fn write_until_end(&self, output: &mut LineOutput<impl Write>) {
         loop {
-            // Returns when a line was added, or the process is ending, since the last call. Then waits while lines gather, except
-            // at the end.
+            // `park` returns once a line was added since the last call, or the process is ending. Then this waits while
+            // lines gather, except at the end.
             if !self.is_ending.load(Ordering::Acquire) {
                 thread::park();
             }
@@ -206,7 +206,7 @@ impl<W: Write> LineOutput<W> {
                     batch.lines = left;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another process with the same pipe made it nonblocking. The buffers fill meanwhile.
+                // Another process that shares the pipe made it nonblocking. Sleep; new lines wait in the buffers.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(),
                 // An error of the log's output cannot be logged.
                 Ok(_) | Err(_) => return,

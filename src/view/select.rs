@@ -33,7 +33,7 @@ impl Selection {
         groups.sort_unstable();
         groups.dedup();
         let parts = (self.participant.as_deref(), groups, self.since, self.until);
-        // The text in quotes and with escapes, so that no two selections have the same.
+        // `{:?}` quotes and escapes texts, so different selections never give the same text.
         let digest = Sha256::digest(format!("{parts:?}"));
         digest.first_chunk::<16>().map(hex::encode).unwrap_or_default()
     }

@@ -41,7 +41,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The maximum age of a connection. With awc's default of 75 s, connections that were opened together would often be replaced
 /// together, and calls that wait for a new connection reach Zoom closer together than they were permitted.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// The number of steps to a connection, each of which may take `zoom.connect_timeout`. awc's own timeout covers all steps.
+/// One more than the steps to a connection (proxy file, DNS and TCP, CONNECT, TLS), each of which may take
+/// `zoom.connect_timeout`. awc's own timeout covers all steps, so ours always ends first and names the step.
 const STEPS: u32 = 5;
 
 /// Returns the URL for awc: `https://` becomes `http://` with an explicit port.

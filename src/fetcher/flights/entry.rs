@@ -39,7 +39,8 @@ pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) reply: ReplySender,
     pub(in crate::fetcher) deadline: Instant,
     pub(in crate::fetcher) weight: CallerWeight,
-    /// A caller with a stale snapshot to fall back on is rejected at the beginning of every pause.
+    /// The snapshots that the caller accepts. If it has a stale snapshot to fall back on, it is rejected at the start
+    /// of every pause.
     pub(in crate::fetcher) requirement: FetchRequirement,
     /// The kind to fetch next if Zoom refuses the id as not of the flight's kind. `None` if the caller named a kind, or
     /// if both kinds have been tried.

@@ -52,7 +52,8 @@ pub(super) async fn apply_all(
                 remember_failure(&peers, key, encoded_failure);
                 peers.subscriptions.notify(event);
             }
-            // Only wakes the flights that wait for it. Others read the record at their next miss.
+            // Only wakes the flights that wait for this record. Without such a flight, this replica reads the record at
+            // its next miss.
             Event::Recorded { .. } => peers.subscriptions.notify(event),
         }
     }

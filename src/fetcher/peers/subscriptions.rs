@@ -15,7 +15,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 type Outcomes = watch::Sender<LatestOutcomes>;
 
-/// A channel keeps its last value only, so a failure must not replace a record that its receiver has not seen yet.
+/// The value of a `watch` channel, which keeps only the last one. Records are counted, so that a failure does not hide
+/// a record that a receiver has not seen yet.
 #[derive(Default)]
 struct LatestOutcomes {
     last: Option<FlightOutcome>,

@@ -87,7 +87,7 @@ fn callers(state: &AppState, fetcher: &FetcherStatus) -> Vec<Value> {
     all.collect()
 }
 
-/// Returns `None` if `callers.file` is not configured.
+/// Returns the state of the callers' file; `None` if `callers.file` is not configured.
 fn callers_file(state: &AppState) -> Option<Value> {
     let problems = state.callers.need_keys().then(|| state.callers.problems())?;
     Some(json!({ "ok": problems.is_empty(), "problems": *problems }))

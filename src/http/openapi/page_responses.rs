@@ -38,7 +38,7 @@ pub(super) fn of_redirect() -> Value {
     Value::Object(responses)
 }
 
-/// Returns the responses of the front page, all of which lead to this document.
+/// Returns the responses of the front page, all of which link to this document.
 pub(super) fn of_front_page() -> Value {
     let mut responses = of_constant_page();
     let each = responses.as_object_mut().into_iter().flat_map(Map::values_mut);

@@ -40,7 +40,7 @@ pub(super) fn paths() -> Map<String, Value> {
     pages.map(describe).into_iter().collect()
 }
 
-/// Returns the parameters of these pages alone.
+/// Returns the parameters that no other path has.
 pub(super) fn parameters() -> Value {
     json!({
         "shownId": {

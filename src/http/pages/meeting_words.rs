@@ -54,7 +54,7 @@ impl MeetingVerdict {
     }
 }
 
-/// Returns what all of the affected have in common, or else most of them: "all on Wifi".
+/// Returns the value that the largest number of affected participants share: "all on Wifi", or "3 of them in Berlin".
 fn common(values: &[CommonValue], affected: usize) -> Option<String> {
     let best = values.iter().max_by_key(|value| value.affected)?;
     // Of several fields with the same number of participants, the first is used; `max_by_key` would return the last.

@@ -18,7 +18,7 @@ pub struct CallerSpending {
 /// Spending that the other replicas do not know yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unshared {
-    /// Calls.
+    /// The number of calls.
     pub calls: u64,
     /// The calls among them that were drawn from the caller's reserve.
     pub draws: u64,

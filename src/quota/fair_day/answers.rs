@@ -1,4 +1,4 @@
-//! Recognizes a caller that guesses ids: nearly all of its fetches end with "no such meeting". Pure.
+//! Recognizes a caller that guesses ids: most of its fetches end with "no such meeting". Pure.
 
 /// The number of answers that are judged together.
 const WINDOW: u32 = 50;

@@ -1,4 +1,4 @@
-//! How many calls are reserved to each caller at a moment, and how many are not reserved.
+//! How many calls are reserved for each caller at a moment, and how many are not reserved.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -48,7 +48,7 @@ impl Reserves {
         self.share(account) * self.part
     }
 
-    /// Returns the calls that are reserved to a caller now.
+    /// Returns the calls that are reserved for a caller now.
     pub(super) fn of(&self, account: &Account, day: &DayState) -> f64 {
         self.promised(account, day.elapsed) * self.covered(day)
     }

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Instant};
 /// Numbers flights in the order in which they started.
 pub(crate) type FlightNumber = u64;
 
-/// A caller, and its part of the permits relative to the other callers who wait.
+/// A caller and its weight in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallerWeight {
     /// Identifies the caller's flow.
@@ -20,7 +20,8 @@ impl CallerWeight {
 }
 
 vocabulary! {
-    /// Whether callers wait for a flight. The first value is served first.
+    /// Whether callers wait for a flight. Foreground calls are served first, except that refreshes get one permit in
+    /// twenty.
     pub enum Priority {
         /// At least one caller waits for the flight.
         Foreground = "foreground",

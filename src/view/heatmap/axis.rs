@@ -105,8 +105,8 @@ impl Hours {
         (hour.first, hour.last) = (hour.first.min(minute), hour.last.max(minute));
     }
 
-    /// Returns the first and the last minute of the range that has most times and no gap longer than this: the latest if
-    /// several have as many.
+    /// Returns the first and the last minute of the range that has most times and no gap longer than this: the latest
+    /// if several have equally many times.
     fn fullest_range(&self, longest_gap: i64) -> Option<(i64, i64)> {
         let mut ranges: Vec<Hour> = Vec::new();
         for &Hour { times, first, last } in self.0.values() {

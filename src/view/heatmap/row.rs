@@ -46,7 +46,7 @@ pub(crate) struct OverLimit {
     pub(crate) group: String,
     pub(crate) measurement: String,
     pub(crate) minutes_over: usize,
-    /// The group's samples.
+    /// The number of samples in the group.
     pub(crate) of: usize,
     pub(crate) worst: f64,
     /// The time of the first sample with the worst value.
@@ -57,9 +57,9 @@ pub(crate) struct OverLimit {
 pub(crate) struct GroupRow {
     /// The name of one of the seven groups that a medium shows.
     pub(crate) name: String,
-    /// The samples with a number in this group.
+    /// How many samples have a number in this group.
     pub(crate) samples: usize,
-    /// The samples above a limit.
+    /// How many samples are above a limit.
     pub(crate) minutes_over: usize,
     /// The statistics of the measurements with limits, in the order of [`SummaryLimit::ALL`].
     pub(crate) statistics: [Option<Statistics>; SummaryLimit::ALL.len()],

@@ -76,7 +76,7 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Strip {
     pub(crate) medium: Medium,
-    /// How many samples were measured, those outside the columns too.
+    /// How many samples were measured, including those outside the columns.
     pub(crate) measured: usize,
     pub(crate) over: usize,
     /// How many of them have no column.

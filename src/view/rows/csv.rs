@@ -1,4 +1,4 @@
-//! A row as a record of CSV (RFC 4180), which a spreadsheet does not take for formulas.
+//! A row as a record of CSV (RFC 4180), whose texts a spreadsheet does not run as formulas.
 
 use std::borrow::Cow;
 

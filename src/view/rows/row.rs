@@ -154,8 +154,8 @@ impl<'a, F: FnMut(&TableRow<'_>, &Columns) -> Result<(), Desynced>> RowReader<'_
         Ok(())
     }
 
-    /// Passes the draft on as a row. Of equal columns the first keeps its cell; the rest goes to `other`, a list of objects with
-    /// one entry each.
+    /// Passes the draft on as a row. If several cells have the same column, the first keeps it; the others go to
+    /// `other`, a list of objects with one entry each.
     fn finish(&mut self, draft: &Draft<'a>) -> Result<(), Desynced> {
         let mut cells = draft.cells.clone();
         // Stable, so that the first of equal columns is the first that was read.

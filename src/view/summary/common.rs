@@ -80,8 +80,8 @@ impl CommonValues {
         shared.collect()
     }
 
-    /// Returns the values that the affected participants have in common, each with its field: by field, those of most
-    /// affected participants first.
+    /// Returns the values that the affected participants have in common, each with its field. They are ordered by
+    /// field, and within a field those of most affected participants come first.
     fn shared(&self) -> impl Iterator<Item = (&'static str, &Frequency)> {
         COMMON_FIELDS.into_iter().zip(&self.values).flat_map(|(field, values)| {
             let mut common: Vec<_> = values.values().filter(|value| self.is_common(value)).collect();

@@ -79,7 +79,7 @@ impl<'a> Measurement<'a> {
         Self { key, limit, samples, values, value_samples, over, worst, worst_sample }
     }
 
-    /// Returns whether the value counts and is above the limit.
+    /// Adds a value, unless the sample has one already. Returns whether it was added and is above the limit.
     pub(super) fn add(&mut self, value: f64, sample: usize) -> bool {
         if !self.samples.add(sample) {
             return false;
@@ -139,6 +139,6 @@ impl<'a> Measurement<'a> {
 pub(super) fn mean(values: &[f64]) -> f64 {
     let count = values.len() as f64;
     let sum: f64 = values.iter().sum();
-    // The sum of numbers near the largest f64 can be infinite, but not that of their parts of the mean.
+    // The sum of numbers near the largest f64 can be infinite. If each is divided first, the sum is finite.
     if sum.is_finite() { sum / count } else { values.iter().map(|value| value / count).sum() }
 }

@@ -9,7 +9,7 @@ use super::{
 /// The groups that stand first, in this order. Others follow in the order in which they first appear.
 pub const GROUPS: [&str; 7] =
     ["audio_input", "audio_output", "video_input", "video_output", "as_input", "as_output", "cpu_usage"];
-/// The measurements that stand first in a group, likewise.
+/// The measurements that stand first in a group, in this order. Others follow in the order in which they first appear.
 pub const MEASUREMENTS: [&str; 10] = [
     "latency_ms",
     "jitter_ms",
@@ -53,7 +53,7 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// A group of measurements, as `audio_input`.
+/// A group of measurements, such as `audio_input`.
 pub(in crate::view) struct Group<'a> {
     pub(in crate::view) key: SummaryKey<'a>,
     /// The samples with a number.
@@ -73,7 +73,7 @@ impl<'a> Group<'a> {
         Self { key, samples, over, measurements: Vec::new(), has_mos, mos_samples, mos: Vec::new() }
     }
 
-    /// Adds the number that a sample has under `key`. Of equal keys in one sample, the first counts.
+    /// Adds the number that a sample has under `key`. If a sample repeats a key, the first value counts.
     pub(super) fn add(&mut self, key: SummaryKey<'a>, value: f64, sample: usize, limits: &SummaryLimits) {
         self.samples.add(sample);
         let known = self.measurements.iter().position(|measurement| measurement.key.name == key.name);

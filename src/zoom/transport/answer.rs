@@ -71,11 +71,11 @@ impl AnswerReader {
         self.state = ReadState::Closed;
     }
 
-    /// Consumes the bytes of `input` that belong to the response, and appends to `output` what awc shall see of them. The rest
-    /// of `input` either needs more bytes to be parsed, or follows the response.
+    /// Consumes the bytes of `input` that belong to the response, and appends the part that awc may see to `output`.
+    /// The rest of `input` either needs more bytes to be parsed, or follows the response.
     ///
     /// # Errors
-    /// The bytes are no response. The reader is then closed.
+    /// The bytes are not a response. The reader is then closed.
     pub fn read(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Malformed> {
         let result = self.read_all(input, output);
         if result.is_err() {

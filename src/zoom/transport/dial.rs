@@ -8,8 +8,9 @@ use tokio::net::TcpStream;
 /// If an address has not answered for this long, the next one is tried in parallel.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
-/// Tries the addresses in turn: the next one as soon as one fails, or 250 ms after the last was tried. The tries run in parallel,
-/// and the first connection wins. The caller adds a timeout, because an address that drops packets takes minutes to fail.
+/// Tries the addresses in turn: the next one as soon as one fails, or 250 ms after the previous one was tried. The
+/// tries run in parallel, and the first connection wins. The caller adds a timeout, because an address that drops
+/// packets takes minutes to fail.
 ///
 /// # Errors
 /// All addresses failed. The error is the first one that says more than "no route", since many machines have none to IPv6.

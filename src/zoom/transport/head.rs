@@ -43,7 +43,7 @@ pub(super) enum ParsedHead {
     },
 }
 
-/// Parses one whole head, and writes to `output` what awc shall see of it: nothing of an interim one.
+/// Parses one whole head, and writes to `output` the head that awc may see; nothing if it is an interim one.
 pub(super) fn parse(head: &[u8], output: &mut BytesMut) -> Result<ParsedHead, Malformed> {
     let mut space = [EMPTY_HEADER; MOST_HEADERS];
     let mut response = Response::new(&mut space);

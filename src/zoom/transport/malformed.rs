@@ -1,4 +1,4 @@
-//! The reason why bytes on a connection are no response, or an incomplete one.
+//! The reason why bytes on a connection are not a response, or an incomplete one.
 
 /// The defect. The messages are for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -42,7 +42,7 @@ pub(super) async fn open(
     }
 }
 
-/// Reads byte by byte: what follows the head belongs to the target.
+/// Reads byte by byte, because the bytes after the head belong to the target.
 async fn read_head(proxy: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
