@@ -54,7 +54,8 @@ impl AtomicFile {
     pub(crate) fn commit(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.target)?;
         self.committed = true;
-        // Without a sync of the folder, a crash of the machine can undo the rename. Some file systems do not support it.
+        // Without a sync of the folder, a crash of the machine can undo the rename. Some file systems do not support
+        // this sync, so its error is ignored.
         let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
         drop(File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()));
         Ok(())

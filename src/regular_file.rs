@@ -68,7 +68,8 @@ fn must_be_regular(found: FileType) -> io::Result<()> {
     let kind = match found {
         found if found.is_file() => return Ok(()),
         found if found.is_dir() => "a directory",
-        // Also `/dev/stdin` and a shell's `<(…)`. They can be read only once, and the service reads files repeatedly.
+        // This includes `/dev/stdin` behind a pipe, and a shell's `<(…)`. They can be read only once, and the service
+        // reads files repeatedly.
         found if found.is_fifo() => "a pipe",
         found if found.is_socket() => "a socket",
         _ => "a device",

@@ -54,7 +54,7 @@ impl<'a, 'o> Participants<'a, 'o> {
         }
     }
 
-    /// Fills in `page`.
+    /// Fills in the fields of `page` that cleaning finds.
     pub(super) fn finish(self, page: &mut Page) -> Result<(), Desynced> {
         let Rewriter { copier: Copier { out, begin, .. }, rules, .. } = self.rewriter;
         page.rows = self.rows;

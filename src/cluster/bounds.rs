@@ -12,7 +12,7 @@ use crate::failure::LimitKind;
 pub(crate) type Micros = u64;
 pub(super) const DAY: Micros = 86_400_000_000;
 
-/// No time that a replica writes is further ahead.
+/// The maximum by which a time that a replica writes can be ahead of the server's clock.
 pub(crate) const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
 /// The maximum size of a record, in bytes. A larger one would take longer than an operation may.
 pub(crate) const LARGEST_RECORD: usize = 16 << 20;

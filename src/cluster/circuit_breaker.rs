@@ -23,7 +23,7 @@ pub enum RedisStatus {
 
 pub(crate) struct CircuitBreaker {
     status: RedisStatus,
-    /// The last success, or the start.
+    /// The time of the last success, or of the start.
     since: Instant,
     is_open: bool,
 }

@@ -59,9 +59,9 @@ impl Cluster {
     pub async fn claim(&self, key: &RecordKey, known: u64) -> Result<ClaimResult, Unavailable> {
         let (attempt, unanswered) = (format!("{:016x}", fastrand::u64(..)), Cell::default());
         let result = self.retrying(async || self.try_claim(key, known, (&attempt, &unanswered)).await).await;
-        // If a reply was lost, the claim may have been granted, and the other replicas would wait for a fetch that no replica
-        // makes. So it is released by the name of the attempt: its number is unknown, and a later claim of this replica must
-        // stay.
+        // If a reply was lost, the claim may have been granted, and the other replicas would wait for a fetch that no
+        // replica makes. So this replica releases the claim by the name of the attempt, because its number is unknown
+        // and a later claim of this replica must stay.
         if unanswered.get() && !matches!(result, Ok(ClaimResult::Granted(_))) {
             self.0.outbox.borrow_mut().push(OutboxItem::Disown { key: key.clone(), attempt });
         }

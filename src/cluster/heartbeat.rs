@@ -24,8 +24,7 @@ use crate::metrics::RedisValue;
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(300);
 /// The pause after a failure, in milliseconds. It is random, so that replicas do not reconnect at the same time.
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=500;
-/// If a connection breaks sooner than this, the next one starts after a pause, because the next one may break just as
-/// quickly.
+/// If a connection breaks sooner than this, the next one is opened after a pause, because it may break just as quickly.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(1);
 /// The number of purges that the server remembers.
 pub(super) const PURGES_REMEMBERED: usize = 1_000;

@@ -89,7 +89,7 @@ impl ReplyMeter {
         let number: i64 =
             str::from_utf8(number).ok().and_then(|text| text.trim().parse().ok()).ok_or(TooLarge)?;
         let Ok(number) = u64::try_from(number) else {
-            // RESP2's null.
+            // A negative length is RESP2's null.
             self.end_value();
             return if b"$*~>".contains(kind) { Ok(()) } else { Err(TooLarge) };
         };

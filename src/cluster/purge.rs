@@ -34,7 +34,7 @@ impl Cluster {
                 if outbox.len() < PURGES_REMEMBERED {
                     outbox.push(OutboxItem::Purge(keys.to_vec()));
                 } else {
-                    // Too many to keep: purge everything.
+                    // The outbox is full, so one purge of everything replaces all purges in it.
                     outbox.retain(|item| !matches!(item, OutboxItem::Purge(_)));
                     outbox.push(OutboxItem::Purge(Vec::new()));
                 }

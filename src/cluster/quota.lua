@@ -114,8 +114,8 @@ if forget_members then
 end
 day, base, used, taken = day or -1, base or 0, used or 0, taken or 0
 
--- Another server, a restarted one, or a clock that went back. Slots of the last 0.5 s may be forgotten, so no slot is dealt until
--- they have left Zoom's second.
+-- This is another server or a restarted one, or its clock went back. It may have forgotten the slots of the last 0.5 s,
+-- so no slot is dealt until they have left Zoom's second.
 if b.run ~= ARGV[3] or went_back then
   fresh = now
   base, used = base + used, 0

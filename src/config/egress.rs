@@ -30,7 +30,7 @@ pub(super) fn environment_proxies(reader: &mut Reader) -> EnvironmentProxies {
 
 fn proxy_from(reader: &mut Reader, variable: &'static str) -> Option<Proxy> {
     let (text, origin) = reader.common_variable(variable)?;
-    // Without this error, calls would bypass the proxy that the operator requires.
+    // An unusable proxy is an error, because calls would otherwise bypass the proxy that the operator requires.
     Proxy::parse(&text).map_err(|error| reader.reject_at(PROXY, &origin, format!("{variable}: {error}"))).ok()
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Redactor(Arc<Mutex<KnownSecrets>>);
 #[derive(Default)]
 struct KnownSecrets {
     configured: Vec<Box<str>>,
-    /// In a list of their own: a new one comes every hour, and would displace the configured secrets.
+    /// These have a list of their own, because a new one comes every hour and would displace the configured secrets.
     access_tokens: Vec<Box<str>>,
     runs: Runs,
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Counts the calls of one flight. Dropping it before the first call takes back the call that [`Self::start`] counted.
 pub(super) struct SharedCeilings {
-    /// `None` without Redis or a ceiling.
+    /// `None` if Redis is not configured, or the caller has no ceiling.
     cluster: Option<Cluster>,
     caller: Arc<Caller>,
     /// The time under which the first call is counted, until it is made.

@@ -74,7 +74,7 @@ impl Purge {
 pub(crate) struct Fetched {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) source: FetchSource,
-    /// Whether the cache keeps it.
+    /// Whether the cache keeps the snapshot.
     pub(crate) stored: bool,
 }
 
@@ -84,9 +84,9 @@ pub(crate) enum FetchSource {
     OwnFlight,
     /// The request joined a flight in progress.
     OthersFlight,
-    /// It has been cached since the caller's look-up.
+    /// The snapshot has been cached since the caller's look-up.
     Cache,
-    /// It is the record of another replica's earlier flight.
+    /// The snapshot is from the record of another replica's earlier flight.
     Record,
 }
 

@@ -26,7 +26,7 @@ struct FlightResult {
     /// Whether the result may be cached. `false` if the meeting was purged during the fetch, or if another replica has
     /// fetched it since.
     may_cache: bool,
-    /// How long a failure is remembered.
+    /// The time until which a failure is remembered; `None` if it is not.
     remember_until: Option<Instant>,
 }
 
@@ -75,8 +75,9 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
         }
     };
     if let Err(failure) = confirm_or_hand_over(state, flight).await {
-        // Not published: other callers, at other replicas, may be within their limits. Dropping the claim releases it. Nothing waits
-        // from here to the end of the flight, so nobody joins it and gets another caller's failure.
+        // The failure is not published, because other callers, at other replicas, may be within their limits. Dropping
+        // the claim releases it. There is no `await` from here to the end of the flight, so no caller can join it and
+        // get another caller's failure.
         drop(claim);
         return FlightResult::with_ttl(state, flight, Err(failure));
     }

@@ -223,8 +223,8 @@ impl Flights {
         ends
     }
 
-    /// Replies to the waiters of this caller, which may not start the flight. Returns the caller of the next waiter, for which the flight
-    /// can go on.
+    /// Replies to the waiters of this caller, which may not start the flight. Returns the caller of the next waiter,
+    /// for which the flight can go on.
     pub(super) fn reject_waiters_of(&self, flight: &Flight, caller: u32, failure: &Failure) -> Option<u32> {
         let mut table = self.table.borrow_mut();
         let entry = table.in_progress.get_mut(&flight.number)?;

@@ -19,7 +19,8 @@ pub(super) struct RequestContext {
     pub(super) id: RequestId,
     pub(super) identity: Identity,
     pub(super) received: Instant,
-    /// Links the request's span with that of the flight that it waits for. `None` if the request is not traced. Boxed; otherwise the future of every hit would need room for it.
+    /// Links the request's span with that of the flight that it waits for. `None` if the request is not traced. Boxed;
+    /// otherwise the future of every hit would need room for it.
     pub(super) flight_link: Option<Box<FlightLink>>,
     pub(super) outcome: Cell<Option<Outcome>>,
     pub(super) refused_by: Cell<Option<RefusedBy>>,

@@ -32,7 +32,6 @@ pub(super) const QUERY: [&str; 10] = [
     "rows",
 ];
 
-/// A request for a meeting's QoS.
 pub(super) struct QosRequest {
     pub(super) requested: RequestedKey,
     pub(super) portion: Portion,

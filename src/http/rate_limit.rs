@@ -49,7 +49,7 @@ struct Limits {
 /// The limit that refused the call, and the seconds until a retry can succeed.
 type Rejection = (RefusedBy, Option<u64>);
 
-/// Adds both fields. `failure` is set if the response has nothing new from Zoom.
+/// Adds `RateLimit-Policy` and `RateLimit`. `failure` is set if the response has nothing new from Zoom.
 pub(super) fn add(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, failure: Option<&Failure>) {
     let now = Instant::now();
     let limits = Limits::new(quota, caller, now);

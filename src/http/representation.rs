@@ -50,7 +50,7 @@ impl RequestedForm {
 
 pub(super) enum Representation {
     Whole(Coding),
-    /// Never compressed: callers choose different slices, so a compressed one could hardly be reused.
+    /// A slice, which is never compressed: callers choose different slices, so a compressed one could hardly be reused.
     Slice {
         slice: Slice,
         cut: RowRange,

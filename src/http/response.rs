@@ -40,7 +40,7 @@ pub(super) fn build<'a>(
     form: RequestedForm,
 ) -> Result<impl Future<Output = Result<HttpResponse, Problem>> + use<'a>, Problem> {
     let Exchange { request, state, .. } = exchange;
-    // Not in the future: the future of every hit would need room for all that only the head needs.
+    // The head is built before the future, which would otherwise need room for everything that only the head needs.
     let (response, representation) = head(exchange, (snapshot, provenance), form)?;
     let is_modified = response.status() != StatusCode::NOT_MODIFIED;
     let etag = response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);

@@ -72,7 +72,7 @@ pub(super) struct Route {
     /// The pattern of its paths, which is also its name in traces.
     pub(super) path: &'static str,
     fixed: FixedParts,
-    /// Its name in the log.
+    /// The route's name in the log.
     pub(super) name: &'static str,
     pub(super) methods: Methods,
     pub(super) handler: RouteHandler,

@@ -67,8 +67,8 @@ impl ViewMaker {
     }
 }
 
-/// Returns the view, from the cache or made now, without what the redaction hides, and the coding in which it is cached. Fails with [`Problem::ParticipantNotFound`] if the view is of a
-/// participant that the meeting does not have.
+/// Returns the view, from the cache or made now, without what the redaction hides, and the coding in which it is
+/// cached. Fails with [`Problem::ParticipantNotFound`] if the view is of a participant that the meeting does not have.
 pub(super) async fn get(
     (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,

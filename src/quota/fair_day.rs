@@ -67,7 +67,7 @@ pub struct CallerShare {
     pub calls_per_day: Option<NonZeroU32>,
 }
 
-/// No fetch may start for a caller.
+/// The reason why no fetch may start for a caller, and when another attempt can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallerDenied {
     /// The time after which another attempt can succeed.
@@ -172,7 +172,7 @@ impl FairDay {
         if account.answers.is_held() && !held_for.is_zero() {
             return Err(denied(held_for, CallerLimit::NotFound));
         }
-        // If nothing is left of the day, that is the reason, and the scheduler gives it.
+        // If nothing is left of the day, the scheduler rejects the call for that reason.
         if day.left <= self.reserves.waiting {
             return Ok(());
         }

@@ -223,7 +223,8 @@ impl<S: Socket> AsyncWrite for Guard<S> {
                 guard.expect_request(context);
             }
         }
-        // This is needed once for each body. After that, actix reads when it has room, and is woken when bytes arrive.
+        // actix must be woken once for each body. After that, it reads when it has room, and is woken when bytes
+        // arrive.
         if std::mem::take(&mut guard.begins_body) {
             guard.resume_reading(context);
         }

@@ -34,7 +34,7 @@ struct PageRows {
     bytes: Vec<u8>,
     /// Bytes of the uncompressed participants.
     length: usize,
-    /// Whether a comma goes before them.
+    /// Whether a comma goes before the participants.
     needs_comma: bool,
     is_compressed: bool,
 }

@@ -27,7 +27,7 @@ const ZSTD_HEADER_LENGTH: usize = ZSTD_HEADER.len() + 1;
 pub(super) struct BodyEncoder {
     compressors: Compressors,
     zstd: Vec<u8>,
-    /// Deflate blocks.
+    /// The deflate blocks of the gzip, without its header and the head of the document.
     gzip: Vec<u8>,
     crc: Crc,
     digest: Sha256,

@@ -32,7 +32,7 @@ pub struct SnapshotKey {
     pub meeting: MeetingId,
     /// Its kind, which decides which of Zoom's endpoints is called.
     pub kind: MeetingKind,
-    /// The view of it.
+    /// Zoom's view of it, live or past.
     pub meeting_type: MeetingType,
 }
 

@@ -37,9 +37,9 @@ struct LargeParts {
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     LastModified,
-    /// Empty if the body in this coding is not stored.
+    /// The entity tag in this coding; empty if the body in this coding is not stored.
     Etag(Coding),
-    /// Empty if it is not stored.
+    /// The body in this coding; empty if it is not stored.
     Body(Coding),
 }
 

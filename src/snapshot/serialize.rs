@@ -288,7 +288,7 @@ mod tests {
         let copy = read(&snapshot, &bytes).unwrap();
         assert_eq!(copy.parts.restarts(), points);
         assert_eq!(copy.memory_bytes(), snapshot.memory_bytes());
-        // As an earlier version writes it.
+        // The record as an earlier version writes it, without restart points.
         let (header, bodies) =
             bytes[4..].split_at(bytes[4..].iter().position(|byte| *byte == b'}').unwrap() + 1);
         let mut header: serde_json::Map<_, _> = serde_json::from_slice(header).unwrap();

@@ -48,7 +48,7 @@ pub(super) struct Collector {
 enum CollectorState {
     #[default]
     Healthy,
-    /// It accepts batches, but more spans are dropped meanwhile.
+    /// The collector accepts batches, but more spans are dropped meanwhile.
     Slow,
     Failing,
 }
@@ -69,7 +69,8 @@ impl Collector {
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
-            // Without this, ureq would take the proxy from the environment. It accepts every URL that `Proxy::parse` accepts.
+            // Without this, ureq would take the proxy from the environment. `ureq::Proxy` accepts every URL that
+            // `Proxy::parse` accepts.
             .proxy(proxy.and_then(|proxy| ureq::Proxy::new(proxy.expose_url()).ok()))
             .tls_config(TlsConfig::builder().root_certs(more_roots.for_ureq()).build())
             .user_agent(concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION")));

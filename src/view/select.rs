@@ -20,7 +20,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Returns whether it restricts nothing.
+    /// Returns whether the selection restricts nothing.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.participant.is_none() && !self.restricts_samples()
@@ -128,7 +128,7 @@ impl Selection {
     /// Appends a sample, and returns whether it is selected. If it is not, the caller truncates `out` again.
     fn append_sample(&self, input: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<bool, Desynced> {
         let Some(mut entries) = Container::open(input, b'{') else {
-            // It has neither a time nor groups.
+            // A sample that is not an object has neither a time nor groups.
             input.skip_value()?;
             return Ok(false);
         };

@@ -71,7 +71,8 @@ impl FlightMemory {
 
     /// Records that the flight keeps `bytes` of pages now, including the page that arrived in this body.
     pub(crate) fn keep(&self, bytes: usize, body: BodyBytes) {
-        // Both in one step: otherwise, a waiting flight could take the body's memory before the page is counted.
+        // Both changes are one step; otherwise, a waiting flight could take the body's memory before the page is
+        // counted.
         self.memory.change(|ledger| {
             ledger.free_body(self.number);
             ledger.keep(self.number, bytes);

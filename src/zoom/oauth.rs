@@ -65,7 +65,7 @@ impl AccessTokens {
         replicas: Option<crate::cluster::Cluster>,
     ) -> Self {
         Self(Rc::new(TokenStore {
-            // Another replica's request is waited for as long as one of our own.
+            // This replica waits for another replica's request as long as for one of its own.
             shared: ClusterToken::new(replicas, config.request_timeout, upstream.redactor.clone()),
             sources: Sources::new(config, upstream.redactor.clone()),
             endpoint: Endpoint::new(upstream, config.request_timeout),

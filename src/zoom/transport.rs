@@ -178,7 +178,7 @@ impl Dialer {
         let tcp = connected
             .map_err(|_| TransportFailure::too_late("connecting", self.timeout))?
             .map_err(|error| TransportFailure::new(Cause::Refused, error.kind().to_string()))?;
-        // Without it, a request written in two parts would wait for an ACK.
+        // Without this option, the second part of a request that is written in two would wait for an ACK.
         tcp.set_nodelay(true).ok();
         Ok(tcp)
     }

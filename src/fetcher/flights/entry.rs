@@ -58,7 +58,7 @@ impl Waiter {
 
 pub(in crate::fetcher) struct FlightEntry {
     pub(super) key: SnapshotKey,
-    /// In the order of arrival; `None` for a caller that has got its reply.
+    /// The waiters in the order of arrival; `None` for a caller that has got its reply.
     waiters: Vec<Option<Waiter>>,
     /// Whether the first waiter's request started the flight.
     started_by_first: bool,

@@ -19,9 +19,9 @@ use crate::{
 
 /// How a flight ends or continues if its id is of the other kind.
 pub(in crate::fetcher) enum Redirected {
-    /// It ends: no caller waits for the other kind, or none that could still use the result.
+    /// The flight ends: no caller waits for the other kind, or none that could still use the result.
     Ends,
-    /// It ends, and its remaining callers, with these weights and deadlines, have joined another flight.
+    /// The flight ends, and its remaining callers, with these weights and deadlines, have joined another flight.
     Joined(FlightNumber, Vec<(CallerWeight, Instant)>),
     GoesOn,
 }

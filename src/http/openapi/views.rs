@@ -34,7 +34,7 @@ pub(super) fn parameters() -> Value {
         ),
         "rows": query(
             "rows",
-            // Without a default, which generated clients would send: with JSON, `rows` is an error.
+            // There is no default, because generated clients would send it, and `rows` is an error with JSON.
             json!({ "type": "string", "enum": RowShape::ALL.map(RowShape::as_str) }),
             "Only for NDJSON and CSV: whether each sample is a row, which it is if this is left out, or each group of a sample.",
         ),

@@ -27,7 +27,7 @@ const LONGEST_FORM: usize = 8 * 1024;
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 const GRANT_TYPE: &str = "account_credentials";
-/// The same as for Zoom's tokens. The key stays valid after that; clients only request it again.
+/// The lifetime of Zoom's own tokens. The key stays valid after it; clients only request a token again.
 pub(in crate::http) const EXPIRES_IN_SECONDS: u32 = 3599;
 const SCOPE: &str = "dashboard:read:list_meeting_participants_qos:admin";
 /// The token for every client if no callers are configured.

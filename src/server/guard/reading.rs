@@ -38,7 +38,7 @@ impl<S: Socket> Guard<S> {
             }
             let read = out.filled_mut().get_mut(before..).unwrap_or_default();
             let Some(first) = read.first() else { return self.end() };
-            // Nearly every head arrives complete and alone. It is not copied.
+            // Nearly every head arrives complete and alone. Such a head is not copied.
             if self.pending.is_empty() && !matches!(first, b'\r' | b'\n') {
                 match self.scan.scan(read) {
                     Some(end) if end == read.len() => {

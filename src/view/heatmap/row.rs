@@ -18,7 +18,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct HeatmapRow {
-    /// The index in Zoom's list.
+    /// The participant's index in Zoom's list.
     pub(crate) number: usize,
     /// The participant's own fields, of those that the summary shows or compares, in that order.
     pub(crate) fields: Vec<(&'static str, String)>,

@@ -8,22 +8,21 @@ use crate::{
 /// How much of a participant's field is shown to a caller from whom something is hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldClass {
-    /// It identifies the person: the pseudonym replaces it, if identity is hidden.
+    /// The field identifies the person. If identity is hidden, the pseudonym replaces its value.
     Pseudonym,
-    /// It is null if identity is hidden, like [`Self::Pseudonym`], or if devices are hidden: people name their devices after
-    /// themselves.
+    /// The field is null if identity or devices are hidden, because people name their devices after themselves.
     IdentityOrDevice,
-    /// It is null if addresses are hidden.
+    /// The field is null if addresses are hidden.
     Address,
-    /// It is null if devices are hidden.
+    /// The field is null if devices are hidden.
     Device,
-    /// Every caller sees it.
+    /// Every caller sees the field.
     Shown,
     /// Every caller sees numbers and booleans.
     Number,
     /// Every caller sees the samples, with [`SampleClass`] deciding about each value.
     Samples,
-    /// Every caller sees booleans. Zoom adds fields, and what they contain is not known.
+    /// Every caller sees only booleans of it, because the content of a field that Zoom adds is not known.
     Unknown,
 }
 

@@ -60,7 +60,7 @@ pub(super) struct Columns {
     participant: Vec<ColumnName>,
     sample: Vec<ColumnName>,
     other: ColumnName,
-    /// How many more can be added.
+    /// How many more columns can be added.
     free: usize,
     pub(super) has_other: bool,
 }

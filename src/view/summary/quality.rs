@@ -75,7 +75,7 @@ impl QualityCounts {
         self.0.iter().sum()
     }
 
-    /// Appends an object with all qualities.
+    /// Appends an object with the count of each quality.
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         append_list(out, *b"{}", Quality::ALL.into_iter().zip(self.0), |(quality, count), out| {
             out.extend_from_slice(format!("\"{}\":{count}", quality.as_str()).as_bytes());

@@ -134,7 +134,7 @@ impl ClusterToken {
         };
         let encoded_error = match result {
             Ok(token) => {
-                // Also if Redis does not confirm: the write may still have taken effect.
+                // This is the last token even if Redis does not confirm the write, which may still have taken effect.
                 self.set_last(claim.key.clone(), claim.fence, token);
                 if self.put(&claim, token).await.is_ok() {
                     return;
@@ -187,7 +187,7 @@ impl ClusterToken {
     pub(super) async fn newer(&self) -> Option<(RecordKey, u64, AccessToken)> {
         let key = self.key()?;
         let (fence, token) = self.look_up(&key).await.ok()?;
-        // Unless the credentials have changed meanwhile.
+        // The token is not used if the credentials have changed meanwhile.
         token.filter(|_| self.key().as_ref() == Some(&key)).map(|token| (key, fence, token))
     }
 

@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Sources {
     /// Gets each secret before it can be sent, so that no message of Zoom can show it.
     redactor: Redactor,
-    /// Those of the account id, the client id and the client secret.
+    /// The sources of the account id, the client id and the client secret.
     sources: [SecretSource; 3],
 }
 

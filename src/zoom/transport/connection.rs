@@ -34,7 +34,7 @@ pub(crate) struct ZoomConnection {
     input: BytesMut,
     /// Parsed bytes that awc has not read yet.
     output: BytesMut,
-    /// Whether it has carried a request.
+    /// Whether the connection has carried a request.
     is_used: bool,
 }
 

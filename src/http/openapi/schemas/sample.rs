@@ -131,7 +131,7 @@ fn measurement(field: Field) -> Value {
         Field::AvgLoss => number(json!(0.3)),
         Field::MaxLoss => number(json!(1.9)),
         Field::FrameRate | Field::CpuUsage => number(json!(12)),
-        // Its key has no unit, so a value that does not parse stays under the same key.
+        // The key of a resolution has no unit, so a value that does not parse stays under the same key.
         Field::Resolution => json!({
             "description": meaning(field),
             "anyOf": [
