@@ -35,7 +35,7 @@ pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
 pub(crate) struct CheckedPage {
     /// Everything but the participants.
     envelope: Page,
-    /// The position of the list of participants.
+    /// The byte offset of the list of participants.
     participants: usize,
     has_participants: bool,
 }
@@ -84,7 +84,7 @@ impl CheckedPage {
                     page.next_page_token = page_token(&mut input)?;
                 }
                 b"total_records" => page.total_records = whole_number(&mut input)?,
-                // The key of the number in a webinar's pages.
+                // `webinar_number` is the key in a webinar's pages.
                 b"meeting_number" | b"webinar_number" => page.meeting_number = meeting_number(&mut input)?,
                 _ => input.skip_value()?,
             }
@@ -93,7 +93,7 @@ impl CheckedPage {
         Ok(Self { envelope: page, participants, has_participants })
     }
 
-    /// Returns the facts around the participants: [`Page`] without what cleaning finds.
+    /// Returns everything but the participants: a [`Page`] without the fields that cleaning fills in.
     pub(crate) fn envelope(&self) -> &Page {
         &self.envelope
     }

@@ -120,7 +120,7 @@ struct ClusterInner {
     /// All purges up to this number were applied here.
     purged: Cell<u64>,
     /// Whether the purges that were missed before this connection were applied. Until then `purged` must not grow: if purge 100
-    /// was missed and purge 200 has just been received, a `purged` of 200 would hide purge 100 for ever.
+    /// was missed and purge 200 has just been received, a `purged` of 200 would hide purge 100 forever.
     caught_up: Cell<bool>,
     rejections: Rejections,
     /// Whether this process has left the cluster. It then no longer uses Redis.

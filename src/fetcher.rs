@@ -1,8 +1,8 @@
 //! The one thread that talks to Zoom, and the handle through which HTTP workers use it.
 //!
 //! A *flight* fetches one snapshot. The thread owns it, not a caller: a caller who disconnects cannot cancel it, and
-//! later callers join it. Zoom's largest plan permits 40 such calls a second, so one thread is enough, and the flight
-//! table, the queue, the quota and the access token are plain state without locks.
+//! later callers join it. Zoom's largest plan permits 40 calls a second, so one thread is enough, and the flight table,
+//! the queue, the quota and the access token are plain state without locks.
 //!
 //! To follow one fetch, read on in [`actor`] (join or start a flight), [`flight`] (obtain the snapshot), [`peers`] (with Redis:
 //! from another replica), [`pages`] (from Zoom: every page) and [`call`] (one page).

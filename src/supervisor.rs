@@ -1,5 +1,5 @@
 //! Watches the tasks that should run as long as the service. If one of them ends, the process ends, too: without its
-//! fetcher, for example, it would stay alive and fail every request that is not a hit.
+//! fetcher, for example, the process would stay alive and fail every request that is not a hit.
 
 use tokio::sync::mpsc;
 

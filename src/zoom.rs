@@ -49,7 +49,7 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remov
 /// Error bodies larger than this, in bytes, are classified on a blocking thread.
 const CLASSIFIED_HERE: usize = 4 * 1024;
 
-/// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
+/// Zoom's two QoS endpoints, over one pool of connections. Belongs to one thread.
 pub(crate) struct Zoom {
     pub(crate) upstream: Upstream,
     options: ReadOptions,

@@ -10,8 +10,8 @@ use crate::json::Desynced;
 /// The facts about a page that a flight needs, besides its cleaned participants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The range of each participant, counted from the beginning of this page in `out`. Slices are cut out by it
-    /// without parsing.
+    /// The range of each participant, counted from the beginning of this page in `out`. Slices are cut out by these
+    /// ranges, without parsing.
     pub rows: Vec<Range<usize>>,
     /// Zoom's token for the next page; `None` on the last page, where it is absent, `null` or `""`.
     pub next_page_token: Option<String>,

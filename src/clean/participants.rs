@@ -150,7 +150,6 @@ impl<'a> Cleaner<'a> {
             text = Some(ahead.text()?).filter(|text| !text.raw.is_empty());
         }
         match text {
-            // `""` becomes `null` under any key, so an undone rename restores `null`, too.
             None => copier.out.extend_from_slice(value),
             Some(text) if measure::append(field, &text.name()?, copier.out).is_some() => {
                 value = copier.input.source().get(text.begin()..=text.closing_quote()).ok_or(Desynced)?;

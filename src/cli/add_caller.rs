@@ -35,7 +35,8 @@ pub(super) struct AddCaller {
     file: Option<PathBuf>,
 }
 
-/// Prints the key on standard output. An error is reported, and its exit code returned.
+/// Adds the caller or the key, and prints the key on standard output. On an error, reports it and returns the exit
+/// code.
 pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> Result<(), ExitCode> {
     let AddCaller { name, rotate, weight, calls_per_minute, file } = arguments;
     let file = callers_file(file, config_files)?;

@@ -34,7 +34,7 @@ pub enum InvalidAddress {
         "it has a query or a fragment: only ?master=<name> of a redis+sentinel:// or rediss+sentinel:// URL is known"
     )]
     Surplus,
-    /// It is a Sentinel's and lacks the name of the master.
+    /// The URL is a Sentinel's and lacks the name of the master.
     #[error("a Sentinel's URL must end in ?master=<name>")]
     NoMaster,
     /// The client library rejects it.

@@ -105,7 +105,8 @@ impl CallerCalls {
         }
     }
 
-    /// The server asks for the calls that this process knows of, because it may have forgotten them.
+    /// Handles the server's request for the calls that this process knows of, because the server may have forgotten
+    /// them.
     pub(super) fn on_request(&mut self) {
         self.is_lost = !self.known.is_empty();
     }

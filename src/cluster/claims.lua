@@ -56,7 +56,7 @@ if op == 'look' then
 elseif op == 'get_unclaimed' then
   -- The value of the key is the record, not a hash.   2 maximum size, in bytes   3 milliseconds to keep it from now on
   if delete_if_too_large(read('STRLEN', KEYS[3]), tonumber(ARGV[2])) then return answer('too_large', purged()) end
-  -- A record from before a purge has to end before the purge is forgotten, however often it is read.
+  -- A record from before a purge has to expire before the purge is forgotten, however often it is read.
   if fence_in(KEYS[6]) == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[3]) end
   return answer('found', purged(), redis.call('GET', KEYS[3]))
 elseif op == 'claim' then

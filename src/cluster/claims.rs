@@ -1,5 +1,5 @@
-//! Claims, which decide the replica that fetches a meeting, and the records of what was fetched. `claims.lua` describes how fencing
-//! numbers order them.
+//! Claims, which decide which replica fetches a meeting, and the records of the results. `claims.lua` describes how
+//! fencing numbers order them.
 
 use std::{
     cell::Cell,

@@ -48,7 +48,7 @@ pub(super) struct RedisClient {
     timeout: Duration,
     pushes: mpsc::UnboundedSender<PushInfo>,
     connections: RefCell<Option<Connections>>,
-    /// The number of the last connection, by which an error on an old connection does not close a newer one.
+    /// The number of the last connection, so that an error on an old connection does not close a newer one.
     generation: Cell<u64>,
 }
 

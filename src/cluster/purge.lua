@@ -15,7 +15,7 @@
 
 local KEYS_EACH, KEYS_BEFORE = 3, 3
 
--- A forged number from the far future would stay in the list for ever, and hide all later purges.
+-- A forged number from the far future would stay in the list forever, and hide all later purges.
 refused = refused + read('ZREMRANGEBYSCORE', KEYS[3], '(' .. text(now + AHEAD_AT_MOST), '+inf')
 
 if ARGV[1] == 'missed' then

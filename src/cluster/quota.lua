@@ -90,7 +90,7 @@ local went_back = last > now + STEP
 local latest_past = went_back and last or now + STEP
 local fresh = number('fresh', 0, latest_past) or now   -- since when this server has lost nothing
 local empty = number('empty', 0, latest_past) or now   -- when it last lost the list of replicas
--- If the time of the next slot is unknown, assume that as many slots as possible are dealt.
+-- If the time of the next slot is unknown, assume that all slots up to the furthest permitted one are dealt.
 local next_at = number('next', 0, latest_next) or now + ZOOM_SECOND + furthest
 -- The day's count is in two parts: before the last loss of memory (base), and since (used).
 local day, base = number('day', -1, latest_day), number('base', 0, most_calls)

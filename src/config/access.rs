@@ -1,4 +1,4 @@
-//! Reads `[callers]`, the callers' file and `[ops]`: which callers may ask, and who may purge.
+//! Reads `[callers]`, the callers' file and `[ops]`: which callers the service serves, and which key purges require.
 
 use std::{net::SocketAddr, path::PathBuf};
 

@@ -160,7 +160,7 @@ async fn check(
                 %meeting,
                 "Zoom answered with another meeting's page: refused, and all connections are closed"
             );
-            // On one of the connections, each response may belong to the request before.
+            // On one of the connections, each response may belong to the previous request.
             state.zoom.upstream.api.forget_connections();
             Err(CallError::Broken(answer.zoom_error()))
         }

@@ -21,7 +21,7 @@ use crate::{
 
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
-    /// How it came from another replica; `None` if this flight fetched it from Zoom.
+    /// How the result came from another replica; `None` if this flight fetched it from Zoom.
     source_if_peer: Option<FetchSource>,
     /// Whether the result may be cached. `false` if the meeting was purged during the fetch, or if another replica has
     /// fetched it since.
@@ -110,7 +110,7 @@ async fn confirm_or_hand_over(state: &FetcherState, flight: &mut Flight) -> Resu
     confirmed
 }
 
-/// Caches the result, and returns it with whether the cache holds the snapshot.
+/// Caches the result. Returns it, and whether the cache holds the snapshot.
 fn remember(
     state: &FetcherState,
     flight: &Flight,

@@ -57,7 +57,7 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     let mut empty_in_a_row = 0;
     let mut max_pages = MAX_PAGES_IF_UNKNOWN;
     while tokens_seen.len() < max_pages && empty_in_a_row < MAX_EMPTY_PAGES {
-        // The page before is appended while this one is fetched.
+        // The previous page is appended while this one is fetched.
         let (builder, fetched) = join(appending, fetch_page(state, flight, &memory, next.as_deref())).await;
         let FetchedPage { page, body, zoom_error, counted } = fetched?;
         memory.keep(builder.weight() + body.len(), counted);

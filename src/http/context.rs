@@ -26,7 +26,7 @@ pub(super) struct RequestContext {
     pub(super) refused_by: Cell<Option<RefusedBy>>,
     /// The code of the problem, if the response is one.
     pub(super) problem_code: Cell<Option<&'static str>>,
-    /// The type of the meeting whose page is requested, which the page of a problem must know.
+    /// The type of the meeting whose page is requested, for the page of a problem.
     pub(super) page_type: Cell<Option<MeetingType>>,
     /// Whether the caller closed its side of the connection while it waited.
     pub(super) disconnected: Cell<bool>,

@@ -31,7 +31,8 @@ pub fn watch_connection(stream: &TcpStream, extensions: &mut Extensions) {
     }
 }
 
-/// Completes when the caller sends no more. Never completes if the caller stays connected.
+/// Completes when the caller stops sending. Never completes if the caller stays connected, or stopped sending within
+/// [`HALF_CLOSE_GRACE`].
 pub(super) async fn disconnected(request: &HttpRequest, context: &RequestContext) {
     let began = Instant::now();
     let handle = request.conn_data::<ConnectionHandle>().and_then(|handle| handle.0.try_clone().ok());

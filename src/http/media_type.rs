@@ -68,7 +68,8 @@ pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Returns the value of `Accept`, empty if it is absent; `None` if it stands in several lines, which only [`ranges`] reads.
+/// Returns the value of `Accept`, empty if it is absent; `None` if the header occurs more than once, which only
+/// [`ranges`] handles.
 fn single_line(headers: &HeaderMap) -> Option<&[u8]> {
     let mut lines = headers.get_all(ACCEPT);
     let first = lines.next().map_or(&b""[..], HeaderValue::as_bytes);
@@ -127,7 +128,8 @@ fn weight(essence: &str, ranges: &[Range<'_>]) -> f32 {
 }
 
 impl<'h> Range<'h> {
-    /// Ignores other parameters than the weight, and an invalid weight. `.2` is accepted, because Java's HTTP client sends it.
+    /// Parses an element; `None` if it names no media type. Ignores an invalid weight and all other parameters. `.2` is
+    /// accepted, because Java's HTTP client sends it.
     fn parse(item: &'h str) -> Option<Self> {
         let mut parts = item.split(';').map(str::trim);
         let media = parts.next().filter(|media| media.contains('/') || *media == "*")?;

@@ -65,8 +65,8 @@ fn head(
     mut form: RequestedForm,
 ) -> Result<(HttpResponse, Representation), Problem> {
     let Exchange { request, state, context } = exchange;
-    // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests have waited
-    // since.
+    // A hit was decided as of the request's arrival, so its age is computed for that time, too. Any other request has
+    // waited since it arrived, so its age is computed now.
     let now = if provenance.is_cached() { context.received } else { Instant::now() };
     // Computed once, because the difference of two instants takes as many instructions as a header.
     let age = snapshot.age(now);

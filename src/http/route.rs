@@ -188,7 +188,7 @@ impl Route {
         self.is_for_meetings() || self.handler == RouteHandler::FindMeeting
     }
 
-    /// Returns whether all that this route serves links to the description of the API.
+    /// Returns whether every response of this route links to the description of the API.
     pub(super) fn is_front(&self) -> bool {
         self.handler == RouteHandler::Front
     }

@@ -78,7 +78,7 @@ pub(super) async fn get_participant(
     let wanted = path_ids(exchange).participant;
     let wanted = percent_encoding::percent_decode_str(wanted).decode_utf8_lossy().into_owned();
     if wanted.is_empty() {
-        // No call for an id that no participant can have.
+        // No call is made for an id that no participant can have.
         return Err(Problem::ParticipantNotFound);
     }
     let requested = RequestedKey {

@@ -89,7 +89,7 @@ vocabulary! {
 pub enum CallResult {
     /// Zoom sent a complete page.
     Ok,
-    /// There is no such meeting, or it is a webinar or too old.
+    /// There is no such meeting, its id is of the other kind, or its data is too old.
     NotFound,
     /// Zoom no longer accepts a page token.
     PageTokenRefused,

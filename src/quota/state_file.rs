@@ -27,8 +27,8 @@ use crate::{
 const SECONDS_AHEAD: u64 = 5;
 /// The minimum number of calls by which the file is ahead.
 const MIN_AHEAD: u64 = 10;
-/// The file is ahead by at most one part in this many of the day's calls, because each crash loses the calls between
-/// the count and the file.
+/// The file is ahead by at most the day's calls divided by this number, because a crash loses the calls between the
+/// count and the file.
 const MAX_FRACTION_OF_DAY: u64 = 50;
 /// The maximum number of calls that are permitted at once after a late timer, without a check of the file between them. For each
 /// 500 calls a second there is one more (see `rate.rs`).
@@ -58,8 +58,8 @@ pub(super) struct StateFile {
     callers: BTreeMap<Box<str>, SavedCaller>,
 }
 
-/// The content of the file: the count of a day, and of each caller's part of it. Without callers, it is as in versions that did not
-/// count them.
+/// The content of the file: the count of a day, and of each caller's part of it. Without callers, it has the format of
+/// the versions that did not count callers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SavedDay {

@@ -63,7 +63,8 @@ impl Dispatcher {
         }
     }
 
-    /// Adds a call to the queue. Before it is rejected, flights for which `drop_if_unwanted` returns true leave the queue.
+    /// Adds a call to the queue. If it would be rejected, flights for which `drop_if_unwanted` returns true leave the
+    /// queue first.
     pub(super) fn enqueue(
         &mut self,
         call: &NewCall<'_>,

@@ -115,8 +115,8 @@ impl SnapshotBuilder {
         self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
     }
 
-    /// Encodes the pages so far if the meeting is large, and only compresses the last page otherwise. For the time in which
-    /// the flight waits for the next page: the encoding of a large meeting takes as long as many of Zoom's responses.
+    /// Encodes the pages so far if the meeting is large, and only compresses the last page otherwise. This runs while
+    /// the flight waits for the next page, because encoding a large meeting takes as long as many of Zoom's responses.
     ///
     /// A flight that waits should hold little memory. So only a few flights have compressors meanwhile; the pages of the
     /// others wait until the last one has arrived.

@@ -48,7 +48,7 @@ pub(super) struct EncodedBody {
     /// Bytes of the body itself.
     pub(super) length: u64,
     pub(super) tag: Tag,
-    /// Where the gzip member can be read from.
+    /// The places in the gzip member where decompression can begin.
     pub(super) restarts: Restarts,
 }
 

@@ -85,8 +85,8 @@ mod tests {
     use super::*;
     use crate::snapshot::{Coding, Snapshot, SnapshotBuilder, tests::finish};
 
-    /// Returns a meeting with one page for each list, whose rows have these lengths. The rows consist of letters that compress
-    /// to about a half.
+    /// Returns a meeting with one page for each list, whose rows have these lengths. The rows consist of letters that
+    /// compress to about half their size.
     fn meeting(pages: &[Vec<usize>]) -> Snapshot {
         let (mut builder, mut random) = (SnapshotBuilder::default(), fastrand::Rng::with_seed(7));
         for lengths in pages {

@@ -26,7 +26,7 @@ pub(super) struct SnapshotUsage {
     /// The first request that would have caused a refresh without stretching, in milliseconds; 0 if there was none.
     pub(super) demanded_ms: AtomicU64,
     pub(super) paged: AtomicBool,
-    /// When it is to be published, in milliseconds.
+    /// The time of the next publication, in milliseconds.
     pub(super) publish_at_ms: AtomicU64,
 }
 

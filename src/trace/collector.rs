@@ -1,6 +1,6 @@
 //! Sends spans to a collector by OTLP over HTTP, in protobuf. This runs on the library's batch thread, which may block.
 //!
-//! There are no retries: spans that the collector rejects are lost. Changes of its state are logged.
+//! There are no retries: spans that the collector rejects are lost. Changes of the collector's state are logged.
 
 use std::{
     future::ready,

@@ -103,7 +103,7 @@ impl Selection {
         if input.at() == cleaned.len() { Ok(has_samples) } else { Err(Desynced) }
     }
 
-    /// Appends the rest of a list of samples. Returns whether any sample is left.
+    /// Appends the selected samples of an open list, and its closing bracket. Returns whether any sample was selected.
     fn append_samples(
         &self,
         mut samples: Container,

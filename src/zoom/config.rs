@@ -19,7 +19,7 @@ pub struct ZoomConfig {
     pub client_id: SecretSource,
     /// The secret of the app.
     pub client_secret: SecretSource,
-    /// The maximum time for DNS and TCP together; the TLS handshake may take as long again.
+    /// The maximum time for DNS and TCP together; the TLS handshake may take the same time again.
     pub connect_timeout: Duration,
     /// The maximum wait for a response's head, connecting included, and for each part of its body. A call ends after six times
     /// that.

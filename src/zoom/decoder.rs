@@ -4,7 +4,7 @@
 use bytes::{Buf as _, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The `Accept-Encoding` of every request. We decode deflate too, but half of its senders omit the header of RFC 1950.
+/// The `Accept-Encoding` of every request. We decode deflate too, but many of its senders omit the header of RFC 1950.
 pub(super) const ACCEPTED: &str = "gzip";
 /// The largest output of one step, in bytes.
 pub(super) const STEP: usize = 16 * 1024;

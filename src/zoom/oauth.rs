@@ -1,6 +1,6 @@
-//! The access token: one at a time, requested by one request at a time, renewed before it expires and at once if Zoom no longer
-//! accepts it. After Zoom refuses the credentials, nothing is tried for 30 s or until a secret changes. With Redis and an
-//! encryption key, replicas share one token.
+//! The access token. There is one at a time, and at most one request for it. It is renewed before it expires, and at
+//! once if Zoom no longer accepts it. After Zoom refuses the credentials, nothing is tried for 30 s or until a secret
+//! changes. With Redis and an encryption key, replicas share one token.
 
 mod attempt;
 mod cluster;

@@ -100,7 +100,7 @@ impl Transport {
             .limit(0);
         Client::builder()
             .connector(connector)
-            // awc's timeout ends at the head of the response; those of `send_and_read` cover the body too.
+            // awc's timeout ends at the head of the response; the timeouts of `send_and_read` also cover the body.
             .disable_timeout()
             .disable_redirects()
             .add_default_header((ACCEPT_ENCODING, decoder::ACCEPTED))

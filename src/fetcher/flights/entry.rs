@@ -65,7 +65,8 @@ pub(in crate::fetcher) struct FlightEntry {
     /// The latest of the waiters' deadlines.
     pub(super) deadline: Instant,
     pub(super) weight: CallerWeight,
-    /// Whether its next call waits: for a permit, for another replica's flight, for memory, or for the end of a pause.
+    /// Whether the flight's next call waits: for a permit, for another replica's flight, for memory, or for the end of
+    /// a pause.
     pub(super) call_waits: bool,
     /// Whether the flight has made a call. From then on it continues even without connected callers, unless it is
     /// [detached](super).

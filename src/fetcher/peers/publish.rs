@@ -22,7 +22,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// How long before the earliest deadline of the waiting callers the result must be sent to them.
+/// The result must be sent to the waiting callers this long before the earliest of their deadlines.
 const ANSWER_BEFORE: Duration = Duration::from_millis(50);
 
 /// Publishes the result. Returns it, or the result of another replica's later fetch, and whether this replica may cache it. It

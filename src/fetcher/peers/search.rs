@@ -137,7 +137,7 @@ fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>
 }
 
 /// Claims the fetch. While another replica holds the claim, waits for its result, and claims again every second in case
-/// it has died.
+/// that replica has died.
 async fn claim_or_wait(
     peers: &RedisPeers,
     flight: &Flight,

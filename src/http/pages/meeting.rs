@@ -49,7 +49,7 @@ struct MeetingTemplate<'p> {
     /// The time of fetching, for machines and for people.
     fetched_at: (String, String),
     other_type: OtherType,
-    /// The seconds after which a page in progress reloads itself.
+    /// The seconds after which the page of a meeting in progress reloads itself.
     refresh: Option<u64>,
     downloads: [Download; 4],
     counts: String,

@@ -57,7 +57,7 @@ impl MeetingVerdict {
 /// Returns the value that the largest number of affected participants share: "all on Wifi", or "3 of them in Berlin".
 fn common(values: &[CommonValue], affected: usize) -> Option<String> {
     let best = values.iter().max_by_key(|value| value.affected)?;
-    // Of several fields with the same number of participants, the first is used; `max_by_key` would return the last.
+    // If several fields have the same number of participants, the first is used; `max_by_key` would return the last.
     let best = values.iter().find(|value| value.affected == best.affected)?;
     let who = if best.affected == affected { "all".to_owned() } else { format!("{} of them", best.affected) };
     let how = match best.field {
@@ -123,7 +123,7 @@ pub(super) fn name(row: &HeatmapRow) -> String {
     known.map_or_else(|| format!("Row {}", row.number + 1), shown)
 }
 
-/// Returns a text of Zoom without control characters, which HTML forbids.
+/// Returns a text of Zoom in which U+FFFD replaces each control character, because HTML forbids those.
 pub(super) fn shown(text: &str) -> String {
     text.replace(|character: char| character.is_control(), "\u{fffd}")
 }

@@ -21,7 +21,7 @@ use crate::{
     metrics::Outcome,
 };
 
-/// The maximum length of a form, in bytes. A usual form has some hundred.
+/// The maximum length of a form, in bytes. A usual form has a few hundred.
 const LONGEST_FORM: usize = 8 * 1024;
 /// How long a client may take to send the form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 
 /// The number of answers that are judged together.
 const WINDOW: u32 = 50;
-/// The number of 404s among them from which the caller is held.
+/// With at least this many 404s among them, the caller is held.
 const MOSTLY: u32 = 40;
 
 /// The last answers of Zoom to one caller's fetches.

@@ -8,7 +8,7 @@ use crate::view::{select::time_in, summary::Participant};
 
 const MINUTES_A_DAY: i64 = 24 * 60;
 /// A longer gap without any sample separates a meeting from another one, or from samples with a wrong clock: somebody
-/// is measured in nearly each minute of a meeting, and 12 hours are less than the time between two daily meetings.
+/// is measured in nearly every minute of a meeting, and 12 hours are less than the time between two daily meetings.
 const LONGEST_GAP: i64 = 12 * 60;
 /// How many hours with a time are remembered: about six weeks.
 const MOST_HOURS: usize = 1_024;
@@ -39,7 +39,7 @@ impl TimeAxis {
         i64::try_from(self.columns.saturating_mul(self.minutes)).is_ok_and(|minutes| minutes > MINUTES_A_DAY)
     }
 
-    /// Returns the time at which a column begins. The column after the last one begins where that ends.
+    /// Returns the time at which a column begins. The column after the last one begins where the last one ends.
     pub(crate) fn begin_of(&self, column: usize) -> Timestamp {
         let minutes = i64::try_from(column.saturating_mul(self.minutes)).unwrap_or_default();
         Timestamp::from_second(self.first.saturating_add(minutes).saturating_mul(60)).unwrap_or_default()

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct HeatmapRow {
     /// The participant's index in Zoom's list.
     pub(crate) number: usize,
-    /// The participant's own fields, of those that the summary shows or compares, in that order.
+    /// The fields that the summary shows or compares and that the participant has, in that order.
     pub(crate) fields: Vec<(&'static str, String)>,
     /// How many samples have no time that can be read. No strip shows them.
     pub(crate) untimed: usize,

@@ -79,7 +79,7 @@ pub(crate) struct Strip {
     /// How many samples were measured, including those outside the columns.
     pub(crate) measured: usize,
     pub(crate) over: usize,
-    /// How many of them have no column.
+    /// How many of the measured samples have no column.
     pub(crate) not_shown: usize,
     pub(crate) worst: WorstValues,
     /// The measured columns.

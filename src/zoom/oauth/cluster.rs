@@ -39,7 +39,7 @@ pub(super) enum Acquired {
 pub(super) struct ClusterToken {
     cluster: Cluster,
     redactor: Redactor,
-    /// How long another replica's request is waited for.
+    /// How long this replica waits for another replica's request.
     wait: Duration,
     last: RefCell<LastToken>,
     outcomes: watch::Sender<Option<ClaimOutcome>>,

@@ -34,7 +34,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
 const MAX_BODY: usize = 64 * 1024;
 /// The maximum number of requests for one token: the first, and two retries.
 const TRIES: u32 = 3;
-/// The longest `Retry-After` that is waited for. After a longer one, the renewal fails.
+/// The longest `Retry-After` that a renewal waits for. After a longer one, it fails.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) enum RequestError {

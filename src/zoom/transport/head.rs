@@ -109,9 +109,9 @@ fn asks_to_close(headers: &[Header<'_>]) -> bool {
     options.any(|option| !option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Whether servers and load balancers send this status without a request, before the first one or between two. Such a response
-/// may cross the next request on the wire and then looks like the response to it; each later response would belong to the
-/// request before.
+/// Whether servers and load balancers send this status without a request, before the first one or between two. Such a
+/// response may cross the next request on the wire and then looks like the response to it; each later response would
+/// then belong to the previous request.
 fn may_be_unsolicited(status: u16) -> bool {
     status == 408 || status >= 500
 }
