@@ -23,7 +23,7 @@ pub(super) struct Reader {
     displayed: BTreeMap<&'static str, DisplayValue>,
     /// Whether a file of a secret, of certificates or of callers may be missing.
     files_may_be_missing: bool,
-    /// Whether the files of issuers are checked. The service starts without them, because it reads them again and again.
+    /// Whether the files of issuers are checked. The service starts without them, because it reads them again later.
     pub(super) checks_issuer_files: bool,
 }
 

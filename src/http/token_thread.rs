@@ -16,9 +16,10 @@ use crate::{
 /// How long a request waits for its turn. In this time, the thread verifies thousands of signatures.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// The thread, and the turns of the requests that use it: one of each cost.
+/// The thread, and a turn for each cost: a request uses the thread only while it has the turn of its token's cost.
 ///
-/// So a token with `kid` waits for at most one token that is tried with many keys, however many of those are sent.
+/// So between two tokens with `kid`, the thread takes at most one that is tried with many keys, however many of those
+/// are sent.
 pub struct TokenThread {
     thread: BlockingPool,
     usual_turn: Arc<Semaphore>,

@@ -234,7 +234,7 @@ impl FairDay {
         }
     }
 
-    /// Records whether there is the meeting that this caller requested: the result of a fetch or, for a caller that is held, a
+    /// Records whether the meeting that this caller requested exists. A fetch shows this, and for a held caller also a
     /// cached meeting.
     pub fn record_answer(&mut self, name: &str, exists: bool) {
         if let Some(account) = self.reserves.accounts.get_mut(name) {

@@ -46,7 +46,7 @@ impl Scheduler {
         self.fair_day(|day, state| day.check(caller, state)).err().map(until)
     }
 
-    /// Records whether there is the meeting that this caller requested.
+    /// Records whether the meeting that this caller requested exists.
     pub(crate) fn record_answer(&self, caller: &str, exists: bool) {
         self.fair_day(|day, _| day.record_answer(caller, exists));
     }

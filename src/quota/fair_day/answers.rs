@@ -7,8 +7,8 @@ const MOSTLY: u32 = 40;
 
 /// The last answers of Zoom to one caller's fetches.
 ///
-/// Example: 40 of the last 50 fetches ended with a 404, so the caller is held. The next meeting that it finds, also in the cache,
-/// ends that, and the window is empty again.
+/// Example: 40 of the last 50 fetches ended with a 404, so the caller is held. The next meeting that it finds, by a
+/// fetch or in the cache, ends that, and the window is empty again.
 #[derive(Default)]
 pub(super) struct AnswerWindow {
     /// One bit for each answer, 1 for a 404. The newest is the lowest.
