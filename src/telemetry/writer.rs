@@ -110,8 +110,7 @@ impl NonBlockingWriter {
     }
 }
 
-/// A line that is being added. Dropping it returns the buffer to its place, even if the code that formats the line
-/// panics.
+/// A line that is being added. Dropping it returns the buffer to its place, even if formatting the line panics.
 struct LineGuard<'a> {
     shared: &'a SharedBuffers,
     place: &'a ThreadBuffer,
