@@ -11,7 +11,7 @@ use zoom_sim::Meeting;
 #[global_allocator]
 static COUNTED: AllocProfiler = AllocProfiler::system();
 
-/// Samples per participant of a page of ten.
+/// Samples per participant, on a page of ten participants.
 const SAMPLES: [usize; 2] = [1, 60];
 
 fn main() {

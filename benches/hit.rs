@@ -1,4 +1,5 @@
-//! A hit in-process, without sockets: routing, id, cache, headers, metrics. Compared with a bare handler for the same bytes.
+//! A hit in-process, without sockets: routing, id, cache, headers, metrics. Compared with a bare handler that returns the same
+//! bytes.
 //!
 //! No subscriber is installed, so no log line is written. Run: `cargo bench --bench hit`.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]

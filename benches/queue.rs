@@ -24,7 +24,7 @@ fn weight(flight: u64) -> CallerWeight {
 }
 
 fn push(queue: &mut FairQueue<u64>, flight: u64, now: Instant) {
-    // Each call has another deadline, not in the order of arrival.
+    // The deadlines differ, and are not in the order of arrival.
     let deadline = now + Duration::from_micros(flight.wrapping_mul(7_919) % 15_000_000);
     queue.push((Priority::Foreground, flight), &[weight(flight)], now, Some(deadline), flight);
 }

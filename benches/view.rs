@@ -1,5 +1,4 @@
-//! How fast Zoom's own form is restored, in bytes of that form, and how fast a participant is redacted, beside the cleaning of the
-//! same page.
+//! How fast Zoom's own form is restored and participants are redacted, compared with cleaning the same page.
 //!
 //! Prints the ratios, then measures. Absolute numbers depend on the machine. Run: `cargo bench --bench view`.
 #![expect(
@@ -23,9 +22,9 @@ use zoom_qos_proxy::{
 use zoom_sim::Meeting;
 
 const MEETING: &str = "85746065432";
-/// Samples per participant of a page of ten: an hour, and ten hours.
+/// Samples per participant, one a minute: an hour, and ten hours.
 const SAMPLES: [usize; 2] = [60, 600];
-/// The groups of `hide`. From a caller with none, nothing is hidden, and the participants are copied.
+/// Values of a caller's `hide`. With an empty one, participants are only copied.
 const HIDE: [&[FieldGroup]; 3] =
     [&[], &[FieldGroup::Identity], &[FieldGroup::Identity, FieldGroup::Address, FieldGroup::Device]];
 const RUNS: usize = 30;
@@ -85,7 +84,6 @@ fn redactor(hide: &[FieldGroup]) -> ParticipantRedactor {
 
 struct Page {
     zoom: String,
-    /// Each participant.
     cleaned: Vec<Vec<u8>>,
 }
 

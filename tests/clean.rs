@@ -358,7 +358,7 @@ fn a_hundred_thousand_keys_in_one_object_are_compared_in_good_time() {
 // ---- the envelope ----
 
 #[test]
-fn the_envelope_is_read_whatever_its_order() {
+fn the_keys_of_the_envelope_may_come_in_any_order() {
     let (page, out) = page(
         r#" {"total_records":25,"x":{"participants":[1],"y":["]","}"]},"participants":[{"leave_time":"2021-06-24T20:00:00Z"},
         {"leave_time":"2021-06-24T23:00:00+02:00"},{"leave_time":"soon"},{"leave_time":7},{},
@@ -384,13 +384,13 @@ fn the_meetings_number_is_read_as_a_number_and_as_text() {
 }
 
 #[test]
-fn no_participants_is_a_page_too() {
+fn a_page_without_participants_is_valid() {
     let (page, out) = page(r#"{"participants": [ ], "next_page_token": null}"#);
     assert_eq!((page, out.as_str()), (Page::default(), ""));
 }
 
 #[test]
-fn a_claim_that_is_no_whole_number_is_no_claim() {
+fn a_total_that_is_no_whole_number_is_ignored() {
     for claim in ["-1", "1.0", "1e2", "\"7\"", "null", "[7]", "18446744073709551616"] {
         assert_eq!(page(&format!(r#"{{"total_records":{claim},"participants":[]}}"#)).0.total_records, None);
     }
@@ -434,7 +434,7 @@ fn errors_of_a_page_do_not_contain_zooms_text() {
 }
 
 #[test]
-fn counts_are_kept_by_field() {
+fn unparsed_values_are_counted_by_field() {
     let counts = group(r#""bitrate":"?","jitter":"?""#).0.unparsed;
     assert_eq!((counts.of(Field::Bitrate), counts.of(Field::Jitter), counts.of(Field::Latency)), (1, 1, 0));
     let labels: Vec<_> = Field::ALL.iter().map(|field| field.as_str()).collect();
@@ -607,7 +607,8 @@ fn expected_keys(zooms: &[(String, Tree)], in_qos: bool) -> Vec<(String, Fate)> 
 
 fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     let Ok(name) = String::from_utf16(&units(key)) else {
-        // Reached only by a lone surrogate before `_cpu_usage`: another name with that suffix gives the same result.
+        // The key has a lone surrogate, so it is none of the fixed names. Another name with the same suffix gives the same
+        // result.
         return fate(if units(key).ends_with(&units("_cpu_usage")) { "a_cpu_usage" } else { "" }, value);
     };
     let (suffix, known_units): (_, &[(&str, i64)]) = match name.as_str() {

@@ -1,4 +1,4 @@
-//! The configuration as an operator uses it: layers in, typed values or every problem out.
+//! The configuration as an operator uses it: files and environment go in, typed values or all problems come out.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -31,7 +31,7 @@ const CREDENTIALS: [(&str, &str); 3] = [
     ("QOS_PROXY__ZOOM__CLIENT_SECRET", "hush-hush"),
 ];
 
-/// A certificate that signs no server.
+/// A CA certificate that has signed no server's certificate.
 const CA: &str = include_str!("chart/ca.crt");
 
 const ENCRYPTION_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -109,13 +109,13 @@ fn problem_of(setting: &str) -> String {
     lines.remove(0)
 }
 
-/// `section.key = value` in a file.
+/// The configuration with `section.key = value` in a file.
 fn with(setting: &str) -> Config {
     let (section, line) = setting.split_once('.').unwrap();
     Setup::new().file(format!("[{section}]\n{line}\n")).config()
 }
 
-/// The keys of a documented TOML text: those that are set, and those in a comment of the form that `name` recognises.
+/// The keys that `name` finds in the lines of a TOML text, as `section.key`.
 fn keys_of(text: &str, name: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
     let mut section = String::new();
     let mut keys = BTreeSet::new();
@@ -562,7 +562,7 @@ fn durations_take_every_unit() {
 }
 
 #[test]
-fn a_size_is_text_and_more_than_nothing() {
+fn a_size_is_text_and_above_zero() {
     for key in ["cache.max_bytes", "zoom.max_body", "limits.max_fetch_bytes"] {
         for (value, said) in [
             ("268435456", "must be text with a unit, like \"256MiB\", not an integer"),
@@ -642,7 +642,7 @@ fn a_number_is_whole_and_in_its_range() {
 }
 
 #[test]
-fn the_plan_and_the_headroom_make_the_permitted_numbers() {
+fn the_plan_and_the_headroom_determine_the_permitted_calls() {
     for (limits, per_second, per_day) in [
         ("plan = \"free\"", 1, 900),
         ("plan = \"pro\"", 9, 27_000),
@@ -696,7 +696,7 @@ fn a_limit_above_the_plans_is_allowed_with_a_warning() {
     assert!(warnings[0].ends_with("(set in 1.toml:3)"), "{warnings:#?}");
     assert!(warnings[1].starts_with("limits.heavy_per_day: 30001 is more than the 30000"), "{warnings:#?}");
     let (_, warnings) = Setup::new().file(limits).accepted();
-    assert_eq!(warnings.len(), 1, "exactly the plan's is no more than it: {warnings:#?}");
+    assert_eq!(warnings.len(), 1, "a limit equal to the plan's causes no warning: {warnings:#?}");
 }
 
 #[test]
@@ -939,7 +939,7 @@ fn a_switch_is_true_or_false() {
 }
 
 #[test]
-fn telemetry_takes_only_what_it_understands() {
+fn log_format_and_log_level_accept_only_valid_values() {
     assert_eq!(with("telemetry.log_format = \"text\"").telemetry.log_format, LogFormat::Text);
     assert!(
         problem_of("telemetry.log_format = \"JSON\"")
@@ -1101,7 +1101,7 @@ fn a_missing_or_empty_callers_file_does_not_disable_authentication() {
 }
 
 #[test]
-fn the_process_environment_is_read() {
+fn loading_for_the_process_reports_a_missing_file() {
     let missing = PathBuf::from("missing.toml");
     let problems = Config::from_process(&[missing]).err().unwrap().to_string();
     assert!(problems.starts_with("missing.toml: cannot be read"), "{problems}");

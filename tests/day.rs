@@ -1,8 +1,8 @@
-//! A day on a virtual clock: meetings polled from 08:00 to 18:00 UTC, the real daily quota, the real stretch and the
-//! real rule of freshness, second by second without waiting.
+//! A day on a virtual clock that steps from second to second without waiting: meetings polled from 08:00 to 18:00 UTC, with the
+//! real daily quota, the real stretch and the real freshness rule.
 //!
-//! A few lines imitate cache, queue and Zoom: a flight makes its calls one by one at the permitted rate, each 100 ms
-//! long. The tests show that the day's calls last; `tests/api` shows that the service connects the parts like this.
+//! A few lines imitate cache, queue and Zoom: a flight makes its calls one by one at the permitted rate, and each takes
+//! 100 ms. The tests show that the day's calls last; `tests/api` shows that the service connects the parts like this.
 #![expect(
     clippy::expect_used,
     clippy::float_cmp,
@@ -30,8 +30,9 @@ use zoom_qos_proxy::{
 const HOUR: u32 = 3_600;
 const MINUTE: u32 = 60;
 const SECOND: Duration = Duration::from_secs(1);
-/// The business plan's 60,000 calls a day and 40 a second, less a tenth.
+/// The 60,000 calls a day of the business plan, less a tenth.
 const A_DAY: u64 = 54_000;
+/// The interval at which `src/quota/rate.rs` permits calls of the business plan's 40 a second, less a tenth.
 const A_CALL_EVERY: Duration = Duration::from_micros(28_857);
 const A_CALL_TAKES: Duration = Duration::from_millis(100);
 const POLLED_EVERY: u32 = 30;
@@ -47,7 +48,7 @@ struct Meeting {
     goes_on: Range<u32>,
 }
 
-/// Meetings by size: how many have how many pages.
+/// Creates meetings from pairs of a count and a number of pages.
 fn meetings(sizes: &[(usize, u32)], goes_on: &Range<u32>) -> Vec<Meeting> {
     let of_size = |(count, pages): &(usize, u32)| {
         std::iter::repeat_n(Meeting { pages: *pages, goes_on: goes_on.clone() }, *count)
@@ -57,9 +58,9 @@ fn meetings(sizes: &[(usize, u32)], goes_on: &Range<u32>) -> Vec<Meeting> {
 
 const OFFICE_HOURS: Range<u32> = 8 * HOUR..18 * HOUR;
 
-/// Three hundred: most have up to ten people, the largest a hundred. 398 calls fetch each once.
+/// Three hundred meetings: most have at most ten participants, the largest a hundred. Fetching each once takes 398 calls.
 const USUAL: [(usize, u32); 5] = [(240, 1), (40, 2), (14, 3), (4, 4), (2, 10)];
-/// Three hundred with up to six hundred people. 620 calls fetch each once.
+/// Three hundred meetings with up to six hundred participants. Fetching each once takes 620 calls.
 const LARGE: [(usize, u32); 6] = [(200, 1), (60, 2), (25, 4), (10, 8), (4, 15), (1, 60)];
 
 struct Kept {
@@ -82,22 +83,22 @@ struct State {
 /// The outcome of a day.
 struct Seen {
     calls: u64,
-    /// When the last permitted call was made.
+    /// When the last call of the day was made; `None` if calls were left.
     spent_at: Option<u32>,
     answers: u32,
-    /// How many answers were 503, and when the first was.
+    /// The number of answers with status 503.
     refused: u32,
     first_refused_at: Option<u32>,
     /// When each meeting's last snapshot was fetched, and until when it was fresh.
     last: Vec<(u32, u32)>,
     /// The largest stretch factor of any snapshot, for each minute.
     most: Vec<f64>,
-    /// At every full minute.
+    /// One for every full minute, with its second of the day.
     forecasts: Vec<(u32, Forecast)>,
 }
 
 impl Seen {
-    /// At this time, or right after it.
+    /// The first forecast at or after this time.
     fn forecast(&self, at: u32) -> Forecast {
         self.forecasts.iter().find(|(time, _)| *time >= at).expect("a time within the day").1
     }
@@ -108,7 +109,6 @@ impl Seen {
     }
 }
 
-/// One thread, one day.
 struct Simulated {
     midnight: (Instant, SystemTime),
     day: DailyQuota,
@@ -130,7 +130,8 @@ fn freshness() -> FreshnessConfig {
 }
 
 impl Simulated {
-    /// The day of these meetings, with this number of other calls from the given second on.
+    /// Simulates the day of these meetings. `most` is the maximum stretch factor; `others` is the second at which a backfill
+    /// starts, and its number of calls.
     fn run(most: u32, meetings: &[Meeting], others: (u32, u32)) -> Seen {
         let midnight = (Instant::now(), UNIX_EPOCH + 86_400 * 20_000 * SECOND);
         let day = DailyQuota::open(A_DAY, 36, None, midnight.1).unwrap();
@@ -188,7 +189,7 @@ impl Simulated {
         Remaining { calls, part: 1.0, time: until_midnight(self.wall(at)) }
     }
 
-    /// Makes one call, if the day has one left; returns when it can be made.
+    /// Makes one call, and returns the time of its permit; `None` if the day's calls are used up.
     fn call(&mut self, at: u32) -> Option<Instant> {
         let (wall, now) = (self.wall(at), self.instant(at));
         if self.day.is_spent(wall) {
@@ -230,7 +231,7 @@ impl Simulated {
         }
     }
 
-    /// When the flight completes that is under way or starts now; `None` if it does not, because the day is spent.
+    /// Joins the meeting's flight or starts one, and returns when it completes; `None` if the day's calls run out first.
     fn take_off(&mut self, meetings: &[Meeting], meeting: usize, at: u32) -> Option<Instant> {
         if let Some(flight) = &self.states[meeting].flight {
             return Some(flight.lands);
@@ -243,7 +244,7 @@ impl Simulated {
         Some(landed)
     }
 
-    /// Everything that has completed by now.
+    /// Completes the flights that are due.
     fn land(&mut self, meetings: &[Meeting], at: u32) {
         let now = self.instant(at);
         for (meeting, Meeting { pages, .. }) in meetings.iter().enumerate() {
@@ -302,8 +303,8 @@ fn print_summary(name: &str, seen: &Seen) {
     }
 }
 
-/// Asserts that every meeting is refreshed until the end: no snapshot is older than its freshness, the next poll and a
-/// flight allow.
+/// Asserts that every meeting is refreshed until the end: its last snapshot was fresh until the last minute, except for the time
+/// to the next poll and 15 s for a flight.
 fn assert_all_refreshed_at_the_end(seen: &Seen) {
     let (last_minute, allowed) = (18 * HOUR - MINUTE, POLLED_EVERY + 15);
     for (landed, fresh_until) in &seen.last {
@@ -312,7 +313,7 @@ fn assert_all_refreshed_at_the_end(seen: &Seen) {
 }
 
 #[test]
-fn three_hundred_meetings_last_until_evening_but_unstretched_until_09_22() {
+fn the_days_calls_last_until_evening_only_if_freshness_is_stretched() {
     let meetings = meetings(&USUAL, &OFFICE_HOURS);
     let stretched = Simulated::run(10, &meetings, (0, 0));
     print_summary("stretched up to 10 times", &stretched);
@@ -328,7 +329,7 @@ fn three_hundred_meetings_last_until_evening_but_unstretched_until_09_22() {
 }
 
 #[test]
-fn with_a_higher_limit_large_meetings_last_until_midnight_without_oscillation() {
+fn large_meetings_use_an_even_share_of_the_day_without_oscillation() {
     let meetings = meetings(&LARGE, &OFFICE_HOURS);
     let stretched = Simulated::run(60, &meetings, (0, 0));
     print_summary("large, stretched up to 60 times", &stretched);

@@ -1,7 +1,7 @@
-//! Days on a virtual clock: what each caller gets of a day that is shared, second by second without waiting.
+//! Days on a virtual clock that steps from second to second without waiting: how many of the day's calls each caller gets.
 //!
-//! A few lines imitate the queue: in each second, the callers take turns by weight until the permitted calls are made or
-//! nobody may make another. The rule is the real one.
+//! A few lines imitate the queue: in each second, the callers take turns by weight until the permitted calls are made or no
+//! caller wants another. The rule that shares the day, `FairDay`, is the real one.
 #![expect(clippy::print_stdout, reason = "a test fails by panicking, and may print")]
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
@@ -25,7 +25,7 @@ struct Plan {
     per_second: u32,
 }
 
-/// When a caller wants calls, and how many a day it would make if nothing limited it.
+/// When a caller wants calls, and how many it would make in a whole day without limits.
 #[derive(Clone)]
 struct Caller {
     name: &'static str,
@@ -43,7 +43,7 @@ fn steady(name: &'static str, wants_a_day: f64) -> Caller {
     Caller { name, weight: 1, from: 0, to: DAY, wants_a_day, exist: true, per_day: None }
 }
 
-/// A caller that wants every call that there is.
+/// A caller that wants all calls, all day.
 fn greedy(name: &'static str) -> Caller {
     steady(name, f64::INFINITY)
 }
@@ -104,7 +104,7 @@ impl Day {
         }
     }
 
-    /// Replaces the rule by a new one that knows only what was saved.
+    /// Replaces the rule by a new one that gets only the saved spending.
     fn restart(&mut self) {
         let saved: Vec<_> =
             self.rule.spending().map(|(name, spent)| (Box::<str>::from(name), spent)).collect();
@@ -146,7 +146,7 @@ impl Day {
         }
     }
 
-    /// One fetch of one call.
+    /// Starts a fetch of one call, if the rule permits it. Returns whether it does.
     fn ask(&mut self, place: usize, at: u32) -> bool {
         let Some(Caller { name, exist, .. }) = self.callers.get(place).cloned() else { return false };
         let state = self.state(at);
@@ -168,7 +168,7 @@ impl Day {
         println!("{what}: left {}, made {:?}, refused {:?}", self.left, self.made, self.refused);
     }
 
-    /// Asserts that this caller made at least these calls, give or take the last one.
+    /// Asserts that this caller made at least `least` calls, less one for rounding.
     fn assert_got(&self, name: &str, least: f64) {
         assert!(
             f64::from(u32::try_from(self.made(name)).unwrap_or(u32::MAX)) >= least - 1.0,
@@ -186,7 +186,7 @@ fn business(callers: Vec<Caller>) -> Day {
     Day::new(BUSINESS, callers)
 }
 
-/// The reserve of one of `callers` with equal weights, for the hours after this time.
+/// The reserve, for the time from `from` to midnight, of one of this number of callers with equal weights.
 fn reserve(plan: Plan, callers: u32, from: u32) -> f64 {
     let per_day = f64::from(u32::try_from(plan.per_day).unwrap_or(u32::MAX));
     per_day / 2.0 / f64::from(callers) * f64::from(DAY - from) / f64::from(DAY)
@@ -272,7 +272,8 @@ fn a_caller_added_at_noon_has_the_reserve_of_half_a_day() {
     day.set_callers(callers);
     day.run(12 * HOUR..LAST_MINUTE);
     day.print("one more from noon");
-    // The calls that are left at noon are reserved to six; now seven have them, so each gets six sevenths of its half.
+    // The scanner has used its own reserve, so the calls that are left at noon are the reserves of the five teams. Seven callers
+    // now share them, so each gets at least five sevenths of its reserve for the afternoon.
     day.assert_got("new", reserve(BUSINESS, 7, 12 * HOUR) * 5.0 / 7.0);
     for team in TEAMS {
         day.assert_got(team, reserve(BUSINESS, 6, 0) / 2.0 + reserve(BUSINESS, 7, 12 * HOUR) * 5.0 / 7.0);
@@ -367,14 +368,14 @@ fn the_refusal_says_when_a_call_lapses() {
     );
 }
 
-/// From this time on, these callers want every call.
+/// Greedy callers, as name, weight, and the second from which each wants calls.
 fn greedy_from(names: &[(&'static str, u32, u32)]) -> Vec<Caller> {
     let caller = |(name, weight, from)| Caller { weight, from, ..greedy(name) };
     names.iter().copied().map(caller).collect()
 }
 
-/// Runs a day in which each caller wants every call from some time on. Asserts that the day is used, and that each caller gets its reserve of the hours that were left when it came, less two calls that are
-/// lost to rounding.
+/// Runs a day of greedy callers. Asserts that at most 2 % of the calls are left, and that each caller gets its reserve for the
+/// time after its start, less two calls for rounding.
 fn assert_fair(plan: Plan, reserve_percent: u32, callers: &[(&'static str, u32, u32)]) -> Day {
     let mut day = Day::with_reserve(plan, greedy_from(callers), reserve_percent);
     day.run(0..LAST_MINUTE);
@@ -440,7 +441,7 @@ fn a_renamed_caller_takes_no_more_than_its_part_of_the_reserves() {
     day.set_callers(greedy_from(&[("new", 1, 0), ("a", 1, 18 * HOUR), ("b", 1, 18 * HOUR)]));
     day.run(12 * HOUR..LAST_MINUTE);
     day.print("renamed at noon");
-    // At noon, 9,000 calls are left, all reserved to the two others. The new name divides them by three.
+    // At noon, 9,000 calls are left: the reserves of the two others. With the new name, three callers share them.
     day.assert_got("new", 3_000.0);
     for name in ["a", "b"] {
         day.assert_got(name, 1_500.0);
@@ -480,7 +481,7 @@ fn a_held_caller_is_not_held_beyond_midnight() {
     let denied = day.rule.check("scanner", &day.state(DAY - 10)).err();
     let denied = denied.unwrap_or_else(|| panic!("it may still call"));
     assert_eq!(denied.limit, CallerLimit::NotFound);
-    assert!(denied.retry_in <= Duration::from_secs(10), "the next day counts anew: {denied:?}");
+    assert!(denied.retry_in <= Duration::from_secs(10), "the count starts again at midnight: {denied:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a caller may see of a participant: an independent implementation on a tree, on arbitrary participants.
+//! Hiding fields from a caller: compared with an independent implementation that works on a tree, for arbitrary participants.
 #![expect(clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::collection::vec;
@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_value_is_shown_hidden_or_replaced_as_on_a_tree(
+    fn redaction_agrees_with_the_reference_implementation(
         tree in with_known_fields(),
         hidden in hidden_fields(),
         form in form(),
@@ -62,7 +62,7 @@ proptest! {
         let redacted = redact(&cleaned, hidden, form);
         let tree = Tree::parse(&cleaned);
         prop_assert_eq!(redacted.as_str(), print(&expected(&tree, hidden, form)));
-        // Redacting once more changes nothing, except that the pseudonym of a pseudonym is another one.
+        // Redacting again changes nothing unless identities are hidden: a pseudonym of a pseudonym differs from it.
         if !hidden.contains(FieldGroup::Identity) {
             prop_assert_eq!(redact(&redacted, hidden, form), redacted);
         }
@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn redacted_participants_have_a_form_of_zooms(tree in with_known_fields(), hidden in hidden_fields()) {
+    fn a_redacted_participant_can_be_restored(tree in with_known_fields(), hidden in hidden_fields()) {
         let redacted = redact(&clean(&print(&tree)), hidden, HiddenForm::ZoomsShape);
         let mut out = Vec::new();
         zoom_shape::append_participant(redacted.as_bytes(), &mut out).unwrap();
@@ -128,7 +128,7 @@ fn a_pseudonym_is_derived_from_secret_meeting_and_person() {
     let expected =
         format!(r#"{{"user_id":"{pseudonym}","user_name":"{pseudonym}","email":"{pseudonym}","id":null}}"#);
     assert_eq!(redacted, expected);
-    // A change would give every person another pseudonym after an update.
+    // Pins the derivation: if it changed, every person would get a different pseudonym after an update of the service.
     assert_eq!(pseudonym, "p-4681af9561");
 }
 
@@ -203,7 +203,7 @@ fn nothing_hidden_changes_nothing() {
     }
 }
 
-// ---- the other implementation ----
+// ---- the reference implementation ----
 
 fn expected(tree: &Tree, hidden: HiddenFields, form: HiddenForm) -> Tree {
     if hidden.is_empty() {
@@ -239,7 +239,7 @@ fn expected(tree: &Tree, hidden: HiddenFields, form: HiddenForm) -> Tree {
     Tree::Object(entries.iter().map(field).collect())
 }
 
-/// Whether a caller may not see this field.
+/// Whether this field of a participant is hidden or replaced.
 fn hides(key: &str, value: &Tree, hidden: HiddenFields) -> bool {
     if hidden.is_empty() {
         return false;
@@ -341,7 +341,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     Sha256::digest([&pad(0x5c)[..], &inner].concat()).to_vec()
 }
 
-/// HKDF-SHA256 as RFC 5869 defines it, for one block, and the HMAC of meeting and person under that key.
+/// The HMAC of meeting and person under a key that HKDF-SHA256 (RFC 5869) derives in one block.
 fn reference_pseudonym(person: &str) -> String {
     let extracted = hmac(b"zoom-qos-proxy hiding", SECRET.as_bytes());
     let key = hmac(&extracted, b"pseudonyms\x01");

@@ -1,4 +1,4 @@
-//! The summary of any participants at all: its laws. Its figures are recomputed by `tests/conformance/python/summaries.py`.
+//! Properties of the summary of arbitrary participants. `tests/conformance/python/summaries.py` recomputes its figures.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;

@@ -11,7 +11,8 @@
     reason = "a test fails by panicking"
 )]
 
-// With `path`, because `tests/tidy/main.rs` would require moving this file.
+// `path`, because this file is a crate root: without it, the compiler would look for `tests/clauses.rs`, which cargo would
+// build as a test of its own.
 #[path = "tidy/clauses.rs"]
 mod clauses;
 #[path = "tidy/cycles.rs"]
@@ -36,16 +37,15 @@ use source::{File, Named};
 
 // ---- the rules ----
 
-/// Which module may import which others: the only statement of it. A row is a module of `src/lib.rs` with everything
-/// below it; `main` is the binary. `a::b` allows that item only, `*` everything.
+/// The modules that each module may import. A row covers a module of `src/lib.rs` and everything below it; `main` is the
+/// binary. `a::b` allows only paths that begin with it, `*` allows all.
 const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("main", &["cli"]),
     ("cli", &["telemetry", "config", "app", "callers", "zoom::try_credentials"]),
     ("app", &["*"]),
-    // It passes connections to the routes.
+    // The server passes connections to the routes.
     ("server", &["http", "metrics"]),
-    // From the cleaner only its field names, for `/openapi.json`; from the quota only its published status, for
-    // `RateLimit`.
+    // `clean::Field` gives `/openapi.json` the names of the fields; `quota::QuotaStatus` fills the header `RateLimit`.
     (
         "http",
         &[
@@ -93,7 +93,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
         ],
     ),
     ("scheduler", &["quota", "metrics", "failure", "snapshot::RefreshSample"]),
-    // Replicas share the access token, which Zoom issues for all of them.
+    // `cluster`, because the replicas share one access token.
     (
         "zoom",
         &[
@@ -113,7 +113,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("vocabulary", &[]),
     ("blocking", &[]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
-    // Issuers are reached through the same proxies as the collector.
+    // `egress`, because issuers of tokens are reached through the same proxies as the collector.
     (
         "callers",
         &[
@@ -129,7 +129,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("hiding", &[]),
     ("snapshot", &["meeting_id"]),
     ("cluster", &["snapshot", "metrics", "failure", "meeting_id"]),
-    // It fills the small `*Config` of each part, so that no part needs to import it.
+    // `config` fills the `*Config` of each of these modules, so that none of them needs to import `config`.
     (
         "config",
         &[
@@ -153,7 +153,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("failure", &[]),
     ("clean", &["json"]),
     ("json", &[]),
-    // It restores what the cleaner changed, so it reads the same table of fields.
+    // `view` restores Zoom's form from the table of fields that the cleaner uses.
     (
         "view",
         &[
@@ -178,10 +178,10 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("egress", &[]),
 ];
 
-/// Imports that only some files of a module may make: the module, what it imports, and how the paths of those files begin.
+/// Imports that only some files of a module may make: the module, the import, and the prefix of the paths of those files.
 const IMPORTED_ONLY_IN: [(&str, &str, &str); 1] = [("quota", "cluster", "src/quota/shared")];
 
-/// Libraries whose types stay within the modules named, and why.
+/// Libraries that only the named modules may use, and why.
 const STAYS_IN: [(&str, &[&str], &str); 12] = [
     ("actix_tls", &["zoom"], "awc's seam for connections; see zoom/transport"),
     ("actix_web", &["http", "server", "app"], "only http knows requests and responses"),
@@ -237,7 +237,7 @@ fn every_import_is_allowed_by_the_table() {
 }
 
 #[test]
-fn a_backend_is_imported_only_by_the_files_that_stand_for_it() {
+fn a_restricted_import_occurs_only_in_the_files_allowed() {
     check("src", |file, wrong| {
         for (module, imported, files) in IMPORTED_ONLY_IN {
             let is_elsewhere = file.layer == module && !file.path.starts_with(files);
@@ -310,7 +310,7 @@ fn a_test_file_imports_from_no_other_test_file() {
                 ["super", "*"] | [] => false,
                 [first, ..] => ["crate", "super"].contains(first),
             };
-        // Modules of the same crate and the same test.
+        // All files of one of these folders are modules of one crate.
         if !file.path.starts_with("tests/support/") && !file.path.starts_with("tests/tidy/") {
             for named in file.paths().iter().filter(|named| shares(named)) {
                 wrong.push(
@@ -332,8 +332,7 @@ fn a_test_lets_time_pass_only_through_its_support_crate() {
                 let sleeps =
                     ["sleep", "sleep_until", "sleep_ms", "park_timeout"].contains(&token.text.as_str());
                 if sleeps && file.path != "tests/support/src/wait.rs" {
-                    let what =
-                        "sleeps: wait for a condition, or say by `wait::pause` that time is part of the test";
+                    let what = "sleeps: wait for a condition, or call `wait::pause` if the test is about time itself";
                     wrong.push(file.at(token.line, what));
                 }
             }

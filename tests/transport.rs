@@ -1,4 +1,5 @@
-//! awc's view of a response against a second, straightforward parser: the same, or nothing.
+//! Compares the responses that our reader passes to awc with those of a second, straightforward parser: both read the same, or
+//! ours rejects the stream.
 //!
 //! The second parser has the whole stream, reads it once, and shares no code with the service.
 #![expect(
@@ -21,7 +22,8 @@ struct Read {
     body: Vec<u8>,
 }
 
-/// The part of a stream that answers one request, and the rest. `None`: no complete response, or an invalid one.
+/// Parses the response at the start of a stream, after any interim responses, and returns it with the rest of the stream.
+/// `None` if it is incomplete or invalid.
 fn second_opinion(stream: &[u8], ended: bool) -> Option<(Read, &[u8])> {
     let mut rest = stream;
     loop {
@@ -63,7 +65,7 @@ fn second_opinion(stream: &[u8], ended: bool) -> Option<(Read, &[u8])> {
     }
 }
 
-/// The lines up to the empty one, of which the first is not empty, and the rest.
+/// The lines before the first empty line, and the bytes after it. `None` if there is no empty line, or nothing before it.
 fn section(bytes: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let (mut lines, mut rest) = (Vec::new(), bytes);
     loop {
@@ -127,7 +129,8 @@ fn chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// The result of our reader when the stream arrives in these pieces and then perhaps ends.
+/// The result of our reader when the stream arrives in these pieces and, if `ended`, then ends; `None` if the response is
+/// incomplete.
 fn ours(pieces: &[&[u8]], ended: bool) -> Result<Option<(Read, Vec<u8>)>, Malformed> {
     let (mut reader, mut input, mut output) = (AnswerReader::default(), BytesMut::new(), BytesMut::new());
     reader.begin();
@@ -249,8 +252,7 @@ prop_compose! {
     }
 }
 
-/// A mutation of a stream: a byte, or a piece of HTTP, is inserted or overwrites what is there, or something is
-/// removed.
+/// A mutation of a stream: replaces up to seven bytes by another byte, a piece of HTTP, or nothing.
 fn change() -> impl Strategy<Value = (prop::sample::Index, Vec<u8>, usize)> {
     let pieces: Vec<&[u8]> = vec![
         b"\r\n",
@@ -319,7 +321,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mutated_answer_is_refused_or_parsed_like_the_reference_parser(
+    fn a_mutated_answer_is_refused_or_read_as_the_second_parser_does(
         (stream, _, _) in any_right(),
         changes in vec(change(), 1..5),
         at in vec(any::<prop::sample::Index>(), 0..8),

@@ -117,7 +117,7 @@ fn rows_of_a_thousand_participants_are_written_one_by_one() {
     assert!(rows.largest < largest / 20, "{} bytes at once, of a participant of {largest}", rows.largest);
 }
 
-/// Keeps nothing of the rows that it is given.
+/// Counts rows, and keeps only the size of the largest.
 #[derive(Default)]
 struct CountedRows {
     count: usize,
@@ -138,7 +138,7 @@ impl Write for CountedRows {
 }
 
 #[test]
-fn endless_new_keys_neither_widen_every_row_nor_are_lost() {
+fn new_keys_beyond_the_first_thousand_share_one_column() {
     let groups: Vec<_> = (0..3_000).map(|number| format!(r#""g{number}":{{"m":{number}}}"#)).collect();
     let participant = format!(r#"{{"user_qos":[{{{}}}]}}"#, groups.join(","));
     let table = csv(&[participant], RowShape::Sample);
@@ -302,7 +302,7 @@ fn lists_are_joined_and_deeper_values_stay_json_in_csv() {
 }
 
 #[test]
-fn a_line_of_json_has_no_other_end_of_line_in_it() {
+fn a_row_of_ndjson_contains_no_line_separator() {
     let participant = "{\"a\u{2028}\u{85}\\ud83d\\u0007\":\"\u{85}\u{2029}ü\u{2020}…\u{2028}\"}";
     let expected = concat!(
         r#"{"meeting_id":"/ajXp112QmuoKj48548750==","a\u2028\u0085\ud83d\u0007":"\u0085\u2029ü"#,
@@ -402,7 +402,7 @@ fn csv(participants: &[String], shape: RowShape) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// The header and the records, by a library's reader, which requires records of one length.
+/// Reads the header and the records of a table. The crate `csv` requires all of them to have the same length.
 fn read(table: &str) -> (Vec<String>, Vec<Vec<String>>) {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(table.as_bytes());
     let mut records =
@@ -471,7 +471,7 @@ fn text(raw: &str) -> String {
     String::from_utf16_lossy(&units(raw))
 }
 
-/// Counts all scalars by their text, but for `null`, which has many meanings.
+/// Counts all scalars except `null` by their text.
 fn count_scalars(tree: &Tree, counts: &mut BTreeMap<String, usize>) {
     match tree {
         Tree::Bare(bare) if bare == "null" => {}
@@ -490,7 +490,7 @@ fn assert_no_key_twice(row: &Tree) {
     assert_eq!(keys.len(), all, "{}", print(row));
 }
 
-/// Each value of a line is the cell of its column, and all other cells are empty.
+/// Asserts that each value of a row is in the CSV cell of its column, and that all other cells are empty.
 fn assert_csv_equals(rows: &[Tree], table: &str, shape: RowShape) {
     let (header, records) = read(table);
     let known = known_columns(shape).collect::<Vec<_>>();
@@ -532,7 +532,7 @@ fn cell(value: &Tree) -> String {
     }
 }
 
-/// CSV quotes line ends, so it keeps the characters that NDJSON escapes.
+/// The JSON of a nested value. CSV quotes line ends, so it keeps the characters that NDJSON escapes.
 fn json(value: &Tree) -> String {
     let json = print(value);
     json.replace("\\u0085", "\u{85}").replace("\\u2028", "\u{2028}").replace("\\u2029", "\u{2029}")

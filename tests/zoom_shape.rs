@@ -33,7 +33,7 @@ fn zooms_documented_example_comes_back() {
 fn every_example_of_zooms_openapi_documents_comes_back() {
     let examples = include_str!("golden/openapi_examples.zoom.json");
     assert_comes_back(examples);
-    // No field has a value.
+    // The same participants with every text empty.
     let mut empty = String::new();
     for (at, part) in examples.split("\":\"").enumerate() {
         if at > 0 {
@@ -209,7 +209,7 @@ fn null_stays_where_zoom_documents_no_text() {
     ] {
         let participant = format!(r#"{{"{key}":null}}"#);
         assert_eq!(restore(&participant), participant);
-        // Elsewhere the key means something else.
+        // Elsewhere, the key is not the documented field.
         assert_eq!(restore(&format!(r#"{{"x":{participant}}}"#)), format!(r#"{{"x":{{"{key}":""}}}}"#));
     }
     let rssi = r#""wifi_rssi":{"max_rssi":null,"avg_rssi":null,"min_rssi":null,"rssi_unit":"dBm"}"#;
@@ -240,7 +240,7 @@ fn a_hundred_thousand_levels_neither_overflow_nor_take_for_ever() {
         (r#"{"latency_ms":"#, "1e1", "}", r#"{"latency_ms":"#, "}"),
         (r#"{"resolution":"#, "1", "}", r#"{"resolution":"#, "}"),
         (r#"{"latency_ms":1,"x":"#, "1", "}", r#"{"latency":"1 ms","x":"#, "}"),
-        // The key that collides comes after everything below.
+        // The colliding key comes after all deeper levels.
         (r#"{"latency_ms":1,"x":"#, "1", r#","latency":2}"#, r#"{"latency_ms":1,"x":"#, r#","latency":2}"#),
     ] {
         let nested = |open: &str, close: &str| {
@@ -336,7 +336,7 @@ const FIELDS: [(&str, &str, &str); 7] = [
     ("_cpu_usage", "_percent", "%"),
 ];
 
-/// The key's name after cleaning, if its value is cleaned.
+/// The key that cleaning would write for this key; the same key if cleaning does not rename it.
 fn cleaned_name(key: &str) -> Vec<u16> {
     let mut name = units(key);
     if let Some((_, suffix, _)) = FIELDS.iter().find(|(zooms, ..)| is_called(&name, zooms)) {
@@ -406,7 +406,7 @@ fn restored_list(rows: &[String]) -> String {
     format!("[{}]", rows.iter().map(|row| restore(row)).collect::<Vec<_>>().join(","))
 }
 
-/// Every participant of a list.
+/// Asserts that cleaning and restoring a list of participants gives the same text.
 fn assert_comes_back(list: &str) {
     assert_eq!(restored_list(&cleaned_rows(list)), list.trim_end());
 }

@@ -9,12 +9,13 @@ use crate::{
     lexer::{Kind, pieces, tokens},
 };
 
-/// The words that must not open a clause, by position.
+// The words that must not open a clause, by position.
+
 const AT_START: [&str; 4] = ["who", "whoever", "what", "of"];
 const AFTER_SEMICOLON: [&str; 3] = ["who", "whoever", "what"];
-/// A list may name its parts: "two things: what happened, and what to do".
+/// Without "what", because a list may name its parts: "two things: what happened, and what to do".
 const AFTER_COLON_OR_AND: [&str; 2] = ["who", "whoever"];
-/// "The limits, and who refused" names two things; a full clause has more words.
+/// After ", and", fewer words than these are no clause: "the limits, and who refused" only names two things.
 const WORDS_OF_A_CLAUSE: usize = 5;
 
 #[test]
@@ -86,10 +87,11 @@ fn opens_without_actor(sentence: &str) -> bool {
         || after(", and ", &AFTER_COLON_OR_AND, WORDS_OF_A_CLAUSE)
 }
 
-/// Paragraphs of comments, and strings that consist of words, with the lines on which they begin.
+/// Paragraphs of comments, and strings that contain a space, with the lines on which they begin.
 fn prose(source: &str) -> Vec<(String, usize)> {
     let mut found: Vec<(String, usize)> = Vec::new();
-    // Whether the next comment continues the paragraph before it, and whether it is code.
+    // Whether the next comment continues the last paragraph, whether it is in a code block, and whether the next string is a byte
+    // string.
     let (mut goes_on, mut is_code, mut is_of_bytes) = (false, false, false);
     for piece in pieces(source) {
         match piece.kind {
@@ -122,7 +124,7 @@ fn prose(source: &str) -> Vec<(String, usize)> {
     found
 }
 
-/// Code between backticks is a name, whatever its words.
+/// Splits a paragraph into sentences. Code between backticks is replaced, because its words are not prose.
 fn sentences(paragraph: &str) -> Vec<String> {
     let parts = paragraph.split('`').enumerate();
     let text: String = parts.map(|(number, part)| if number % 2 == 0 { part } else { "`…`" }).collect();

@@ -1,10 +1,9 @@
 //! No module of `src` depends on itself, directly or through others.
 //!
-//! Each file is a module. It depends on another one if it names something that is defined there: in a `use`, or by a
-//! path. A name that a module only re-exports counts for the module that defines it. Declaring a child (`mod x;`) and
-//! re-exporting from it (`pub use x::Y;`) are no dependency, unless the module also uses `Y` itself; naming `Y` in a
-//! private `use` is one. So a parent may be the face of its folder, or the foundation that its children stand on, but
-//! not both. Tests may depend on anything.
+//! Each file is a module. It depends on another one if it names something that is defined there, in a `use` or by a
+//! path. A name that a module only re-exports counts for the module that defines it. Declaring a child (`mod x;`) is no
+//! dependency. Re-exporting from it (`pub use x::Y;`) is one only if the module also uses `Y` itself; a private `use`
+//! always is. A parent may use its children, or be used by them, but not both. Tests may depend on anything.
 //!
 //! The same holds for the modules of `src/lib.rs`, each with all files of its folder.
 
@@ -16,7 +15,7 @@ use crate::{
 };
 
 type Path = Vec<String>;
-/// Which module depends on which others.
+/// The modules on which each module depends.
 type Needs = BTreeMap<Path, BTreeSet<Path>>;
 
 #[test]
@@ -43,28 +42,29 @@ fn no_two_modules_of_the_library_need_each_other() {
 }
 
 #[test]
-fn a_cycle_is_found_and_a_face_or_a_foundation_is_none() {
+fn a_cycle_is_found_but_not_a_dependency_in_one_direction() {
     for (parent, child, expected) in [
-        // The parent is a face.
+        // Only the parent uses its child.
         ("mod b; pub use b::B; pub(crate) use self::b::C;", "struct B; struct C;", ""),
         ("mod b; pub use b::B; fn f(b: &B) {}", "struct B;", ""),
-        // The parent is a foundation.
+        // Only the child uses its parent.
         ("mod b; pub struct A;", "use super::A; struct B;", ""),
         (
             "mod b; pub struct A; impl A { fn f(&self) { self.g() } }",
             "use super::A; impl A { fn g(&self) {} }",
             "",
         ),
-        // A name that the parent re-exports from elsewhere.
+        // The child takes a name from its parent that the parent does not define.
         ("mod b; use crate::c::C; fn f() { b::f() }", "use super::C; fn f(c: C) {}", ""),
         ("mod b; pub use b::B; fn f() { b::f() }", "use super::B; struct B;", ""),
+        // Tests do not count.
         (
             "mod b; fn f() { b::f() } pub struct A; #[cfg(test)] mod tests { use super::b::B; }",
             "struct B;",
             "",
         ),
         ("mod b; #[cfg(test)] use b::B; pub struct A;", "use super::A; fn f() {}", ""),
-        // Both.
+        // Each uses the other.
         ("mod b; use b::B; pub struct A;", "use super::A; struct B;", "a::b needs a needs a::b"),
         ("mod b; pub use b::B; struct A(B);", "use super::A; struct B;", "a::b needs a needs a::b"),
         ("mod b; fn f() { b::f() } fn g() {}", "fn f() { super::g() }", "a::b needs a needs a::b"),
@@ -97,7 +97,7 @@ struct Modules(BTreeMap<Path, Module>);
 
 struct Module {
     name: Path,
-    /// The paths that it names, those to its children in full.
+    /// The paths that the module names; those to its children from the library's root.
     named: Vec<Named>,
     items: BTreeSet<String>,
     bare_names: BTreeSet<String>,
@@ -117,12 +117,12 @@ impl Modules {
         )
     }
 
-    /// The module that defines this path, unless that is the library's root.
+    /// The module that defines this path; `None` for the library's root.
     fn definer(&self, path: &[String]) -> Option<&Module> {
         self.definer_within(path, 8)
     }
 
-    /// The limit of re-exports to follow: `use` can form a circle.
+    /// Like [`Self::definer`], but follows at most `steps` re-exports, because they can form a cycle.
     fn definer_within(&self, path: &[String], steps: usize) -> Option<&Module> {
         let module = (1..=path.len()).rev().find_map(|length| self.0.get(&path[..length]))?;
         let Some(item) = path.get(module.name.len()).filter(|item| *item != "*" && steps > 0) else {
@@ -135,7 +135,7 @@ impl Modules {
             let import = named.import.as_ref()?;
             let inside = named.inside.as_ref()?;
             match import.name.as_str() {
-                // A name from a glob is resolved if it is an item of a module.
+                // A glob gives the name if the module that it names defines it.
                 "*" => {
                     let from = self.0.get(&inside[..inside.len() - 1])?;
                     from.items.contains(item).then_some(from)
@@ -185,7 +185,7 @@ impl Module {
     }
 }
 
-/// Each module that depends on itself, and the shortest circle.
+/// Each module that depends on itself, with a shortest cycle as text.
 fn cycles(needs: &Needs) -> BTreeMap<Path, String> {
     let way_around = |start: &Path| {
         let mut before: BTreeMap<&Path, &Path> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Links and the changelog.
+//! The documents' relative links, and the changelog's section for this version.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
         if in_code {
             continue;
         }
-        // Every other piece between backticks is code.
+        // The pieces with odd indices are between backticks, so they are code.
         let prose: Vec<&str> = line.split('`').step_by(2).collect();
         let prose = prose.join("``");
         let inline = prose.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());

@@ -1,6 +1,5 @@
-//! Rust as pieces (code, comments, strings) and as tokens. Pure.
+//! Splits Rust source into pieces (code, comments, strings, characters) and the code into tokens.
 
-/// The kind of a piece.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Code,
@@ -81,7 +80,8 @@ fn first_piece(text: &str) -> (Kind, usize) {
     (Kind::Code, text.len())
 }
 
-/// The comment, string or character that begins here, and its length. After a letter, `r"` begins none.
+/// The comment, string or character that begins here, and its length. Directly after a letter, a digit or `_`, `r"` does not
+/// begin a raw string.
 fn not_code(text: &str, after_word: bool) -> Option<(Kind, usize)> {
     if text.starts_with("//") {
         Some((Kind::Comment, text.find('\n').unwrap_or(text.len())))
@@ -98,7 +98,7 @@ fn not_code(text: &str, after_word: bool) -> Option<(Kind, usize)> {
     }
 }
 
-/// Block comments nest.
+/// The length of a block comment with those nested in it.
 fn length_of_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < text.len() {

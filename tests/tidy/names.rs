@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::files::{check, report, sources};
 
-/// Names for "everything else".
+/// Names of modules that say nothing about the contents.
 const NAMES_OF_NOTHING: [&str; 6] = ["util", "utils", "helper", "helpers", "manager", "managers"];
 const WORDS_OF_A_TEST: usize = 12;
 
@@ -29,7 +29,7 @@ fn a_module_is_named_for_what_it_does() {
 }
 
 #[test]
-fn a_type_name_stands_once_in_the_crate() {
+fn a_type_name_is_defined_once_in_the_crate() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in sources("src").iter().filter(|file| !file.is_of_tests()) {
         for (name, line) in file.without_tests().items(&["struct", "enum", "union", "trait", "type"]) {

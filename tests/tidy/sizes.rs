@@ -1,11 +1,11 @@
-//! A long file has two subjects. Clippy checks functions (`too_many_lines`).
+//! The lengths of files: a long file has more than one subject. Clippy checks functions (`too_many_lines`).
 
 use crate::files::{check, report, sources};
 
-/// Without tests.
+/// In lines, without tests.
 const LONG: usize = 250;
 const LONGEST: usize = 400;
-/// How many files may be long. The target is 8; the number may only shrink.
+/// The maximum number of files with more than `LONG` lines. It may only shrink.
 const LONG_FILES: usize = 8;
 
 #[test]

@@ -13,12 +13,12 @@ pub(crate) struct File {
 
 /// A path in the code.
 pub(crate) struct Named {
-    /// As written, or in full from a `use`.
+    /// As written; for a `use` with braces, the whole path to each name.
     pub(crate) path: Vec<String>,
-    /// From the library's root, if it is in the library.
+    /// From the library's root; `None` if the path does not begin with `crate`, `self`, `super` or the library's name.
     pub(crate) inside: Option<Vec<String>>,
     pub(crate) line: usize,
-    /// Whether a `use` names it.
+    /// `Some` if a `use` names it.
     pub(crate) import: Option<Import>,
 }
 
@@ -42,12 +42,12 @@ impl File {
         self.tokens.get(index).map_or("", |token| &token.text)
     }
 
-    /// Whether the tokens from `index` on spell `text`, which has no spaces between its tokens.
+    /// Whether the tokens from `index` on are those of `text`.
     pub(crate) fn follows(&self, index: usize, text: &str) -> bool {
         (index..).zip(tokens(text)).all(|(index, token)| self.token(index) == token.text)
     }
 
-    /// The index of the brace that closes the one at `open`.
+    /// The index of the brace that closes the one at `open`; of the last token if no brace does.
     pub(crate) fn closing(&self, open: usize) -> usize {
         let mut depth = 0_usize;
         for index in open..self.tokens.len() {
@@ -98,7 +98,7 @@ impl File {
         }
     }
 
-    /// The name and line of each of these items outside all functions and `impl`s.
+    /// The name and line of each item of these kinds outside functions and `impl`s.
     pub(crate) fn items(&self, kinds: &[&str]) -> Vec<(String, usize)> {
         let (mut found, mut index) = (Vec::new(), 0);
         while index < self.tokens.len() {
@@ -115,7 +115,7 @@ impl File {
         found
     }
 
-    /// Each type that is defined or gets a trait here: its name, its trait among `shows`, and its place.
+    /// Each type that is defined here or gets a trait by an `impl`: its name, the trait of `shows` that it gets, and the line.
     pub(crate) fn types_showing(&self, shows: &[&str]) -> Vec<(String, Option<String>, usize)> {
         let (mut found, mut derived) = (Vec::new(), None);
         let shows = |word: &str| shows.contains(&word).then(|| word.to_owned());
@@ -131,7 +131,7 @@ impl File {
                 "for" if index > 0 => {
                     found.push((self.token(index + 1).to_owned(), shows(self.token(index - 1)), token.line));
                 }
-                // Any other item: the preceding `derive` belongs to it, not to the next type.
+                // A `derive` before this item does not belong to the next type.
                 "fn" | "union" => derived = None,
                 _ => {}
             }
@@ -171,7 +171,7 @@ impl File {
         found
     }
 
-    /// Not the `use<'a>` of a signature.
+    /// Whether a `use` item begins here, and not the `use<'a>` of a signature.
     fn is_use(&self, index: usize) -> bool {
         self.token(index) == "use" && self.token(index + 1) != "<"
     }
@@ -284,7 +284,7 @@ impl File {
         Named { inside: self.unless_in_binary(base, &path), path, line, import }
     }
 
-    /// In the binary, `crate` is the binary.
+    /// In the binary, `crate` is the binary itself, so only paths that begin with the library's name are in the library.
     fn unless_in_binary(&self, inside: Option<Vec<String>>, path: &[String]) -> Option<Vec<String>> {
         inside.filter(|_| self.layer != "main" || path.first().is_some_and(|first| first == "zoom_qos_proxy"))
     }
