@@ -15,7 +15,7 @@ use crate::server::Request;
 use crate::state::Shared;
 use order::FaultOrder;
 
-/// The prefix of its paths.
+/// The prefix of the control endpoint's paths.
 pub(crate) const PREFIX: &str = "/_sim/";
 
 #[derive(Deserialize)]
@@ -40,7 +40,6 @@ impl MeetingOrder {
     }
 }
 
-/// Answers a control call.
 pub(crate) fn answer(shared: &Shared, request: &Request) -> Reply {
     let reply = match (request.method.as_str(), request.path()) {
         ("GET", "/_sim/calls") => Reply::json(200, calls(shared).to_string()),

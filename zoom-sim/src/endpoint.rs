@@ -13,7 +13,7 @@ pub enum QosEndpoint {
     WebinarParticipant,
 }
 
-/// The kind of an id. Zoom has an endpoint for each kind.
+/// Whether an id is a meeting's or a webinar's. Each kind has endpoints of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MeetingKind {
     /// Served by the meeting endpoints only.
@@ -23,7 +23,7 @@ pub enum MeetingKind {
 }
 
 impl QosEndpoint {
-    /// The kind that it serves.
+    /// The kind of the ids that this endpoint serves.
     #[must_use]
     pub const fn kind(self) -> MeetingKind {
         match self {
@@ -32,7 +32,7 @@ impl QosEndpoint {
         }
     }
 
-    /// The granular scope that an access token needs for it.
+    /// The granular scope that an access token needs for this endpoint.
     #[must_use]
     pub const fn scope(self) -> &'static str {
         match self {

@@ -1,8 +1,9 @@
 //! Injected faults: which request each one hits, how often, and what then happens.
 //!
-//! A request is hit by the first injected fault that matches it and is not used up, and by no other. Faults come after the check
-//! of the access token and before the limits. A request whose answer a fault replaces counts in the limits, unless the answer is a
-//! 429. A fault that only spoils the natural answer is subject to the limits.
+//! A request is hit by at most one fault: the first one that matches it and is not used up. At the `QoS` endpoints, faults come
+//! after the check of the access token and before the limits. A request whose answer is replaced by a fault counts in the limits,
+//! unless that answer is a 429. A fault that only spoils the natural answer (the one without a fault) has no effect on a request
+//! that the limits refuse.
 
 pub(crate) mod effect;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use crate::endpoint::QosEndpoint;
 
-/// The kind of failure.
+/// The kind of failure. `400/200` means HTTP status 400 with `code` 200 in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
     /// Any status with any body, sent as JSON.
@@ -35,7 +36,7 @@ pub enum FaultKind {
     PageTokenInvalid,
     /// Like [`Self::PageTokenInvalid`], but with HTTP status 300, as in Zoom's specification.
     PageTokenInvalidStatus300,
-    /// 400/300: the id is a webinar's. At the webinar endpoints too, so that neither kind is served.
+    /// 400/300: the id is a webinar's. The webinar endpoints say so, too, so that none serves the id.
     Webinar,
     /// 400/12702: the meeting is older than a year.
     TooOld,
@@ -63,17 +64,17 @@ pub enum FaultKind {
     RateSecond {
         /// `Retry-After`, verbatim.
         retry_after: Option<String>,
-        /// With the `X-RateLimit-*` headers.
+        /// Whether the answer has the `X-RateLimit-*` headers.
         headers: bool,
     },
-    /// 429: the day is spent.
+    /// 429: the day's calls are used up.
     RateDay {
         /// `Retry-After`, verbatim.
         retry_after: Option<String>,
-        /// With the `X-RateLimit-*` headers.
+        /// Whether the answer has the `X-RateLimit-*` headers.
         headers: bool,
     },
-    /// 429 with an empty body, without a hint which limit it was.
+    /// 429 with an empty body, which does not say which limit is full.
     RateMystery {
         /// `Retry-After`, verbatim.
         retry_after: Option<String>,
@@ -86,7 +87,7 @@ pub enum FaultKind {
     HangBody,
     /// Resets the connection instead of answering.
     ResetBeforeAnswer,
-    /// Resets it after the head and half of the body (at most 16 KiB, which always arrive).
+    /// Resets the connection after the head and half of the body, or the first 16 KiB if half is more.
     ResetInBody,
     /// Closes the connection instead of answering.
     CloseBeforeAnswer,
@@ -98,7 +99,7 @@ pub enum FaultKind {
     ShortValidJson,
     /// 200 with an empty body.
     EmptyBody,
-    /// Neither length nor chunks: closing the connection ends the whole body.
+    /// Sends the whole body without a length and without chunks: its end is the close of the connection.
     CloseDelimited,
     /// A valid page, padded to this many bytes by one more field.
     Oversized(usize),

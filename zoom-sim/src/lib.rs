@@ -56,7 +56,7 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// Starts it.
+    /// Starts a simulator without the control endpoint.
     ///
     /// # Errors
     /// The address cannot be bound, or the system cannot start a thread.
@@ -64,7 +64,7 @@ impl Sim {
         Self::begin(config, false)
     }
 
-    /// Starts it with the control endpoint at `/_sim/`, for experiments by hand.
+    /// Starts a simulator with the control endpoint at `/_sim/`, for experiments by hand.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -113,7 +113,7 @@ impl Sim {
         self.shared.lock().faults.inject(fault);
     }
 
-    /// Removes all faults that have not happened yet.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.clear();
     }
@@ -180,7 +180,7 @@ impl Sim {
         self.shared.lock().config.latency = latency;
     }
 
-    /// Adds `X-RateLimit-*` headers with the day's remaining calls to every `QoS` answer from now on.
+    /// Adds `X-RateLimit-*` headers with the day's remaining calls to every `QoS` answer from now on, except to a 429.
     pub fn tell_day_left(&self) {
         self.shared.lock().tells_day_left = true;
     }

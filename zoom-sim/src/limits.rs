@@ -25,18 +25,18 @@ pub(crate) const PER_DAY: &str = "You have reached the maximum daily rate limit 
 /// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The last second is full until then.
+    /// The one-second window is full until this instant.
     Second(Instant),
     /// The day is used up.
     Day,
 }
 
-/// The calls so far.
+/// The calls that count in the limits.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     /// Arrivals of the last second's admitted calls, oldest first.
     window: VecDeque<Instant>,
-    /// The day of `used`, counted from 1970.
+    /// The day of `used`, in days since 1970-01-01.
     day: i64,
     used: u64,
 }
@@ -50,21 +50,21 @@ impl Limits {
         }
         let per_second = usize::try_from(config.per_second).unwrap_or(usize::MAX);
         if self.window.len() >= per_second {
-            // The window is full until its oldest call leaves; with a limit of 0 there is none.
+            // The window is full until its oldest call leaves; with a limit of 0 there is no such call.
             return Err(Full::Second(self.window.front().map_or(now, |oldest| *oldest) + SECOND));
         }
         self.charge(now, wall);
         Ok(())
     }
 
-    /// Counts a call without checking the limits, for injected faults.
+    /// Counts a call without checking the limits. Injected faults use it directly.
     pub(crate) fn charge(&mut self, now: Instant, wall: Timestamp) {
         self.advance(now, wall);
         self.window.push_back(now);
         self.used += 1;
     }
 
-    /// Zoom's headers with the day's remaining calls, except for the category, which every answer has.
+    /// Zoom's headers for the daily limit. `X-RateLimit-Category` is added elsewhere, because every page and participant has it.
     pub(crate) fn day_headers(&self, config: &SimConfig) -> Vec<(&'static str, String)> {
         let left = config.per_day.saturating_sub(self.used);
         vec![
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn no_half_open_second_holds_more_than_the_limit() {
+    fn no_window_of_one_second_admits_more_than_the_limit() {
         let config = SimConfig { per_second: 7, ..SimConfig::default() };
         let mut limits = Limits::default();
         let start = Instant::now();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_day_comes_before_the_second_and_ends_at_midnight() {
+    fn the_daily_limit_is_checked_first_and_ends_at_midnight() {
         let config = SimConfig { per_second: 10, per_day: 2, ..SimConfig::default() };
         let mut limits = Limits::default();
         let start = Instant::now();

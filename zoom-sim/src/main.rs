@@ -11,7 +11,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use zoom_sim::{Sim, SimConfig, TokenParameters, demo_meetings};
 
-/// A simulator of Zoom's `QoS` endpoint, with a set of demo meetings.
+/// A simulator of Zoom's `QoS` endpoints, with a set of demo meetings.
 ///
 /// Control it with `GET` and `DELETE /_sim/calls` (the recorded requests), `POST` and `DELETE /_sim/faults`
 /// ({"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}), and `POST /_sim/meetings`
@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the line with the URL")]
 fn run(config: SimConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Before the line is printed, because its reader may send a signal at once.
+    // Handle signals before the line is printed, because its reader may send one at once.
     let (mut interrupt, mut terminate) = runtime.block_on(async {
         Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
     })?;

@@ -108,7 +108,7 @@ impl Meeting {
         self
     }
 
-    /// Each participant gets one more sample a minute after the meeting is added, and nobody has left yet.
+    /// Each participant gets one more sample every minute from the time at which the meeting is added, and nobody has left.
     #[must_use]
     pub fn growing(self) -> Self {
         self.growing_every(Duration::from_secs(60))
@@ -121,7 +121,7 @@ impl Meeting {
         self
     }
 
-    /// Adds a UUID under which the meeting is found too.
+    /// Adds a UUID under which the meeting is also found.
     #[must_use]
     pub fn with_uuid(mut self, uuid: impl Into<String>) -> Self {
         self.uuid = Some(uuid.into());
@@ -151,7 +151,7 @@ impl Meeting {
         &self.id
     }
 
-    /// The text of each page's `participants` array when the meeting is added, for benches and other servers.
+    /// The text of each page's `participants` array, as if the meeting were added now. For benches and other servers.
     #[must_use]
     pub fn pages(&self) -> Vec<String> {
         const PAGE_SIZE: usize = 10;

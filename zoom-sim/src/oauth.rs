@@ -1,6 +1,6 @@
 //! The token endpoint, `POST /oauth/token`, and which access tokens are valid.
 //!
-//! It only has the `account_credentials` grant of Server-to-Server OAuth.
+//! It supports only the `account_credentials` grant of Server-to-Server OAuth.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ impl AccessTokens {
         self.0.values_mut().for_each(|issued| issued.revoked = true);
     }
 
-    /// The error for a request without a valid access token.
+    /// The error for a request without a valid access token; `None` if its token is valid.
     pub(crate) fn refusal(&self, request: &Request, now: Instant) -> Option<Reply> {
         let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         match token.and_then(|token| self.0.get(token)) {

@@ -1,7 +1,7 @@
 //! The `QoS` endpoints: all participants or one participant, of a meeting or of a webinar.
 //!
 //! The order of their checks: access token, faults, day, second, scope, id, `type`, page token. They decide under the state's
-//! lock; the body is written later, without the lock, because that takes long.
+//! lock; the body is written later, without the lock, because writing takes long.
 
 mod body;
 pub(crate) mod page_token;
@@ -41,12 +41,12 @@ impl Asked {
             path: QosPath::of(request.path())?,
             kind: request.query("type"),
             page_size: request.query("page_size"),
-            // The last page has an empty token, and Zoom takes that for the first page.
+            // The last page's token is empty. Zoom answers a request with an empty token with the first page.
             token: request.query("next_page_token").filter(|token| !token.is_empty()),
         })
     }
 
-    /// The id that was meant.
+    /// The meeting's or webinar's id, even if it is encoded wrongly.
     pub(crate) fn meeting(&self) -> Option<&str> {
         match &self.path.named {
             Named::Meeting(id) | Named::Misencoded { meant: id, .. } => Some(id),

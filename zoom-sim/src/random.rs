@@ -41,7 +41,7 @@ impl Dice {
         low + self.next() % high.saturating_sub(low).max(1)
     }
 
-    /// True once in `n` times.
+    /// True with a probability of 1/`n`.
     pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.next().is_multiple_of(n)
     }

@@ -8,9 +8,9 @@ use crate::text;
 /// Which endpoint was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallKind {
-    /// `/oauth/token`.
+    /// `POST /oauth/token`.
     Token,
-    /// A `QoS` endpoint, including misspelled paths below `/metrics/meetings/` and `/metrics/webinars/`.
+    /// `GET` of a `QoS` endpoint, including misspelled paths below `/metrics/meetings/` and `/metrics/webinars/`.
     Qos,
     /// Anything else.
     Other,
@@ -31,13 +31,13 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     /// The request's body.
     pub body: String,
-    /// The status sent; `None` before the answer, or if there was none: a hang, a reset, or the client gave up.
+    /// The status sent; `None` before the answer, or if none was sent: after a hang or a reset, or because the client gave up.
     pub status: Option<u16>,
     /// The `code` in the body sent, if it had one.
     pub code: Option<i64>,
     /// The meeting's or webinar's id, fully decoded.
     pub meeting: Option<String>,
-    /// The requested page, from 0; `None` for an unknown page token.
+    /// The requested page, from 0; `None` for an unknown page token and for other endpoints.
     pub page: Option<usize>,
     /// Which `QoS` endpoint was called; for a misspelled path, the list of meetings or webinars.
     pub endpoint: Option<QosEndpoint>,

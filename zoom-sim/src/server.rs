@@ -46,7 +46,7 @@ impl Server {
                     _ = stopped => {}
                 }
             });
-            // Hanging and waiting calls end with the runtime, without waiting for a page that is being compressed.
+            // Ends hanging and delayed calls, and does not wait for a page that is being compressed.
             runtime.shutdown_background();
         })?;
         Ok(Self { addr, stop: Some(stop), thread: Some(thread) })
@@ -75,7 +75,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, control: bool) {
     let mut number = 0;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Probably out of file descriptors: try again when some are free.
+            // Probably out of file descriptors. Try again soon, because some may be free then.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };

@@ -36,7 +36,7 @@ pub(crate) struct State {
     pub(crate) dice: Dice,
     /// Whether access tokens have the scopes of the webinar endpoints.
     pub(crate) has_webinar_scope: bool,
-    /// Whether `QoS` answers have headers with the day's remaining calls.
+    /// Whether `QoS` answers other than 429s have headers with the day's remaining calls.
     pub(crate) tells_day_left: bool,
     /// Sent with every `QoS` answer except a 429, verbatim.
     pub(crate) answer_headers: Vec<(&'static str, String)>,

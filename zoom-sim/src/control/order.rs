@@ -1,7 +1,7 @@
 //! Faults as JSON: `{"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}`.
 //!
-//! `kind` is a variant of [`FaultKind`] in `snake_case`. Its parameters stand beside it, with defaults for all; durations are in
-//! milliseconds. `times` is a number or `"forever"`.
+//! `kind` is any variant of [`FaultKind`] except `StatusWith`, in `snake_case`. The variant's parameters are fields beside it,
+//! and all have defaults; durations are in milliseconds. `times` is a number or `"forever"`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::endpoint::QosEndpoint;
 use crate::fault::{Fault, FaultKind};
 
-/// Not validated yet.
+/// The JSON as read; [`FaultOrder::parse`] validates it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaultOrder {

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::reply::{self, Delivery, Reply};
 
 const HTML: &str = "text/html;charset=UTF-8";
-/// How many bytes too many `ShortValidJson` announces.
+/// The number of bytes that `ShortValidJson` announces beyond the end of the body.
 const OVERANNOUNCED: usize = 1_000;
 
 impl FaultKind {
@@ -23,7 +23,7 @@ impl FaultKind {
         self.refusal(meeting, endpoint).or_else(|| self.rate(config)).or_else(|| self.nonsense())
     }
 
-    /// Zoom's documented errors.
+    /// Errors as Zoom sends them.
     fn refusal(&self, meeting: &str, endpoint: QosEndpoint) -> Option<Reply> {
         Some(match self {
             Self::PlanTooLow => Reply::error(
@@ -81,7 +81,7 @@ impl FaultKind {
         })
     }
 
-    /// Answers that no client can interpret, and missing answers.
+    /// Arbitrary, unintelligible and missing answers.
     fn nonsense(&self) -> Option<Reply> {
         Some(match self {
             Self::Status { status, body } => {
@@ -138,7 +138,7 @@ impl FaultKind {
     }
 }
 
-/// Pads a JSON object to exactly `bytes` with a last field, unless it is already that long.
+/// Pads a JSON object to exactly `bytes` with a last field, unless there is no room for the field.
 fn pad(body: &mut Vec<u8>, bytes: usize) {
     const FIELD: &[u8] = br#","padding":""#;
     let missing = bytes.checked_sub(body.len() + FIELD.len() + 1);

@@ -1,4 +1,4 @@
-//! Generates participants and samples with all fields and groups of 2026, about 1.3 KB for each sample.
+//! Generates participants and samples with all fields and groups that Zoom had in 2026, about 1.3 KB for each sample.
 //!
 //! The same id, participant and sample yield the same bytes in every run. Only `ended_ago` and growing meetings depend on the
 //! time, which callers pass in.
@@ -96,7 +96,8 @@ impl Plan {
         row.count = row.count.max(samples);
     }
 
-    /// When participant `index` joined and left. The first one leaves last, the others up to four minutes earlier.
+    /// When participant `index` joined and left. The first and every fifth after it leave last, the others up to four minutes
+    /// earlier.
     fn stay(&self, index: usize) -> (i64, i64) {
         let early = i64::try_from(index % 5).unwrap_or(0) * MINUTE;
         let left = self.ended.saturating_sub(early);

@@ -15,7 +15,7 @@ use super::{Content, Meeting, example_json};
 /// How many participants are read at a time to find one.
 const PAGE_SIZE: usize = 10;
 
-/// The ids of a participant; odd meetings have some of another type.
+/// The ids of a participant. In odd meetings, some are not texts.
 #[derive(Deserialize)]
 struct Ids {
     id: Option<Value>,
@@ -119,7 +119,7 @@ impl Hosted {
         found.map(|(_, row)| row)
     }
 
-    /// Samples for each participant since the meeting was added.
+    /// The number of samples that each participant has gained since the meeting was added.
     fn gained(&self) -> usize {
         let Some(every) = self.meeting.growing else {
             return 0;

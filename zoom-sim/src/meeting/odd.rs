@@ -89,7 +89,7 @@ const NAMES: [&str; 10] = [
     r#""<script>alert(1)</script>""#,
     "42",
 ];
-/// Fields that no version of Zoom has, of every JSON type. Outside `user_qos`, known keys have no meaning.
+/// Fields that Zoom's participants do not have, of every JSON type. The known keys among them have no meaning outside `user_qos`.
 const UNKNOWN_FIELDS: [(&str, &str); 12] = [
     ("x_text", r#""23 kbps""#),
     ("x_empty", r#""""#),

@@ -123,7 +123,7 @@ impl Values {
         self.odd.is_some() && self.dice.one_in(once_in)
     }
 
-    /// A number with two decimals, one time in three.
+    /// The number with its unit as JSON text, one time in three with two decimals.
     fn decimals(&mut self, whole: u64, unit: &str) -> String {
         if self.dice.one_in(3) {
             format!("\"{whole}.{:02}{unit}\"", self.dice.between(1, 100))

@@ -1,4 +1,4 @@
-//! The bodies of found pages and participants. Written without the state's lock, because that takes long.
+//! The bodies of found pages and participants. They are written without the state's lock, because writing takes long.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ pub(crate) struct PageTokens(HashMap<String, IssuedToken>);
 
 /// The token of `RepeatPageToken` for a request without one.
 const CONSTANT: &str = "sim+constant/page+token==";
-/// Expired tokens are removed each time this many more exist.
+/// Expired tokens are removed when a token is issued while the number of tokens is a multiple of this.
 const MANY: usize = 4_096;
 
 impl PageTokens {
@@ -63,7 +63,7 @@ impl PageTokens {
         self.0.get(token).map(|issued| issued.page)
     }
 
-    /// The page that a token is valid for with these parameters.
+    /// The page of a token; `None` if it is unknown or expired, or belongs to other parameters.
     pub(crate) fn redeem(&self, token: &str, bound: &Bound, now: Instant, life: Duration) -> Option<usize> {
         let found = self.0.get(token).filter(|found| !found.expired && found.bound == *bound)?;
         (now.saturating_duration_since(found.at) < life).then_some(found.page)

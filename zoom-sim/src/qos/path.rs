@@ -4,7 +4,7 @@
 use crate::endpoint::QosEndpoint;
 use crate::text;
 
-/// The target of a path.
+/// The id in a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
     /// A correctly encoded meeting id.
@@ -23,7 +23,7 @@ pub(crate) enum Named {
 /// A path below `/v2/metrics/meetings/` or `/v2/metrics/webinars/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct QosPath {
-    /// The endpoint; for an unrecognized path, the list of its prefix.
+    /// The endpoint; for an unrecognized path, the list endpoint with the same prefix.
     pub(crate) endpoint: QosEndpoint,
     pub(crate) named: Named,
     /// The participant's id, at an endpoint for one participant.
@@ -34,7 +34,7 @@ const MEETINGS: &str = "/v2/metrics/meetings/";
 const WEBINARS: &str = "/v2/metrics/webinars/";
 
 impl QosPath {
-    /// Parses a raw path; `None` if it does not belong to a `QoS` endpoint.
+    /// Parses a raw path. Returns `None` unless it is below `/v2/metrics/meetings/` or `/v2/metrics/webinars/`.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let (list, one, rest) = if let Some(rest) = path.strip_prefix(MEETINGS) {
             (QosEndpoint::MeetingList, QosEndpoint::MeetingParticipant, rest)

@@ -21,7 +21,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Removes a whole request from the front of `buffer`, once it has arrived.
+    /// Takes a request from the front of `buffer`; `None` if it is not complete yet.
     pub(crate) fn take(buffer: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut slots);

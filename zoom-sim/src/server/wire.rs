@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::Request;
 use crate::reply::{Delivery, Reply};
 
-/// Bytes of a body that have certainly left when a reset discards the rest.
+/// The most that is sent of a body before a reset. A reset discards unsent bytes, so these must be few enough to have left.
 const BEFORE_RESET: usize = 16 * 1024;
 
 pub(crate) struct Connection {
@@ -30,7 +30,8 @@ enum Framing {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        // Without it, a small write waits for the client's delayed acknowledgement. An error here only makes it slower.
+        // Without TCP_NODELAY, a small write waits for the client's delayed acknowledgement. If setting it fails, answers are
+        // only slower.
         drop(stream.set_nodelay(true));
         Self { stream, buffer: Vec::new() }
     }

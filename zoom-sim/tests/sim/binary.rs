@@ -42,7 +42,7 @@ impl Drop for Program {
 }
 
 #[test]
-fn the_program_serves_its_demo_and_takes_orders() {
+fn the_program_serves_demo_meetings_and_its_control_endpoint() {
     let mut program = Program::start();
     assert_eq!(program.client.qos("98765432101", "type=past").json()["total_records"], 120);
     let order = r#"{"kind":"error_in200","code":7,"message":"no","meeting":"85746065432"}"#;

@@ -18,7 +18,7 @@ pub(crate) enum End {
     Closed,
     /// The server reset it.
     Reset,
-    /// Nothing more arrived for a while.
+    /// Nothing more arrived within the read timeout.
     Silence,
 }
 
@@ -76,14 +76,14 @@ impl Client {
         Self { stream, access_token: String::new() }
     }
 
-    /// With an access token for the default credentials.
+    /// A client with an access token for the default credentials.
     pub(crate) fn authorized(sim: &Sim) -> Self {
         let mut client = Self::connect(sim.addr());
         client.access_token = client.mint().json()["access_token"].as_str().expect("a token").to_owned();
         client
     }
 
-    /// A short read timeout, which makes a hang visible soon.
+    /// Shortens the read timeout, so that a hang is noticed soon.
     pub(crate) fn impatient(self) -> Self {
         self.stream.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout set");
         self
@@ -161,7 +161,7 @@ pub(crate) fn sim() -> Sim {
     Sim::start(SimConfig::default()).expect("starts")
 }
 
-/// A simulator, one fault on it, and a client with a short read timeout.
+/// A simulator with one fault, and a client with an access token.
 pub(crate) fn faulty(kind: FaultKind) -> (Sim, Client) {
     let sim = sim();
     sim.inject(Fault::new(kind));

@@ -34,7 +34,7 @@ fn a_uuid_that_begins_with_a_slash_is_found_only_twice_encoded() {
     let raw = client.qos("/ajXp112QmuoKj48548750==", "");
     assert_eq!(raw.error(), (404, 2300, "This API endpoint is not recognized.".to_owned()));
     assert_eq!(client.qos("%25252FajXp112QmuoKj48548750%25253D%25253D", "").error().1, 3001);
-    assert_eq!(sim.qos_calls().len(), 4, "badly encoded calls are recorded as what they were meant for");
+    assert_eq!(sim.qos_calls().len(), 4, "badly encoded calls are recorded, too");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_uuid_that_contains_two_slashes_is_found_only_twice_encoded() {
 }
 
 #[test]
-fn an_unknown_number_and_an_unknown_path_are_told_apart() {
+fn an_unknown_number_and_an_unknown_path_get_different_errors() {
     let sim = sim();
     let mut client = Client::authorized(&sim);
     assert_eq!(client.qos("123456789", "").error(), (404, 3001, "Meeting does not exist: 123456789.".into()));
@@ -62,7 +62,7 @@ fn an_unknown_number_and_an_unknown_path_are_told_apart() {
 }
 
 #[test]
-fn type_decides_who_is_found() {
+fn the_type_decides_which_meetings_are_found() {
     let sim = sim();
     sim.add_meeting(Meeting::generated("111111111", 1, 1).live_only());
     sim.add_meeting(Meeting::generated("222222222", 1, 1).past_only());

@@ -6,7 +6,7 @@ use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
 
 use crate::client::{Client, EXAMPLE, End, Response, encoded, faulty, sim};
 
-/// The answer under one fault, and its record.
+/// The answer to a call that this fault hits, and the record of the call.
 fn under(kind: FaultKind) -> (Response, Call) {
     let (sim, mut client) = faulty(kind);
     let response = client.qos(EXAMPLE, "");
@@ -75,7 +75,7 @@ fn a_malformed_scope_error_is_not_json() {
 }
 
 #[test]
-fn rate_faults_carry_the_headers_they_are_told_to() {
+fn rate_faults_carry_the_configured_headers() {
     let retry_after = Some("2020-05-31T00:00:00Z".to_owned());
     let (response, _) = under(FaultKind::RateSecond { retry_after: Some("3".into()), headers: true });
     assert_eq!(response.header("X-RateLimit-Type"), Some("QPS"));
@@ -91,7 +91,7 @@ fn rate_faults_carry_the_headers_they_are_told_to() {
 }
 
 #[test]
-fn odd_but_whole_answers_are_as_told() {
+fn odd_but_complete_answers_arrive_as_configured() {
     let body = r#"{"code":5000,"x":1}"#.to_owned();
     let (response, call) = under(FaultKind::Status { status: 418, body: body.clone() });
     assert_eq!((response.status(), response.text(), call.code), (418, body.as_str(), Some(5000)));
@@ -110,7 +110,7 @@ fn odd_but_whole_answers_are_as_told() {
 }
 
 #[test]
-fn a_hang_answers_nothing_until_the_client_goes() {
+fn a_hang_sends_nothing() {
     let (sim, client) = faulty(FaultKind::Hang);
     let response = client.impatient().qos(EXAMPLE, "");
     assert_eq!((response.head.as_str(), response.end), ("", End::Silence));
@@ -126,7 +126,7 @@ fn a_hang_in_the_body_stops_half_way() {
 }
 
 #[test]
-fn connections_break_in_the_way_that_was_ordered() {
+fn connections_break_as_configured() {
     let (response, call) = under(FaultKind::ResetBeforeAnswer);
     assert_eq!((response.head.as_str(), response.end, call.status), ("", End::Reset, None));
     let (response, call) = under(FaultKind::CloseBeforeAnswer);
@@ -137,7 +137,7 @@ fn connections_break_in_the_way_that_was_ordered() {
 }
 
 #[test]
-fn bodies_break_off_in_the_way_that_was_ordered() {
+fn bodies_break_off_as_configured() {
     let natural = natural();
     let length = natural.len();
     let (response, _) = under(FaultKind::Truncated);
@@ -212,7 +212,7 @@ fn a_repeated_page_token_leads_back_to_the_same_page() {
 }
 
 #[test]
-fn faults_choose_by_meeting_page_and_number_of_times() {
+fn a_fault_hits_only_its_meeting_page_and_number_of_requests() {
     let sim = sim();
     sim.add_meeting(Meeting::generated("91234567890", 30, 1).with_uuid("some-uuid"));
     let mut client = Client::authorized(&sim);

@@ -49,7 +49,7 @@ fn a_full_second_is_refused_with_zooms_words_and_headers() {
 }
 
 #[test]
-fn without_rate_headers_only_the_message_tells() {
+fn without_rate_headers_only_the_message_names_the_limit() {
     let config = SimConfig { per_day: 0, rate_headers: false, ..SimConfig::default() };
     let sim = Sim::start(config).unwrap();
     let refused = Client::authorized(&sim).qos(EXAMPLE, "");
@@ -60,7 +60,7 @@ fn without_rate_headers_only_the_message_tells() {
 }
 
 #[test]
-fn the_day_ends_at_its_number() {
+fn the_daily_limit_admits_exactly_its_number() {
     let (sim, mut client) = limited(40, 10);
     sim.set_day_used(8);
     assert_eq!(client.qos(EXAMPLE, "").status(), 200);

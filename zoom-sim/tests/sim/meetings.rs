@@ -82,7 +82,7 @@ fn a_growing_meeting_gains_samples() {
 }
 
 #[test]
-fn a_meeting_may_have_ended_lately() {
+fn a_meeting_may_have_ended_recently() {
     let sim = sim();
     sim.add_meeting(Meeting::generated(ID, 7, 3).ended_ago(Duration::from_secs(600)));
     let rows = participants(&sim, ID);

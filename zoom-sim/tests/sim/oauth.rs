@@ -77,13 +77,13 @@ fn parameters_in_the_query_work_if_the_configuration_says_so() {
 }
 
 #[test]
-fn a_changed_secret_holds_from_then_on() {
+fn a_changed_secret_applies_to_new_tokens() {
     let sim = sim();
     let mut client = Client::authorized(&sim);
     sim.set_client_secret("new");
     assert_eq!(client.mint().status(), 400);
     assert_eq!(client.mint_with("sim-client:new", GOOD).status(), 200);
-    assert_eq!(client.qos(EXAMPLE, "").status(), 200, "tokens minted before stay good");
+    assert_eq!(client.qos(EXAMPLE, "").status(), 200, "tokens issued before stay valid");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn an_access_token_expires() {
 }
 
 #[test]
-fn a_new_token_kills_the_old_one_only_if_told_to() {
+fn a_new_token_invalidates_the_old_one_only_if_configured() {
     for kills in [false, true] {
         let sim = Sim::start(SimConfig { new_token_kills_old: kills, ..SimConfig::default() }).unwrap();
         let mut old = Client::authorized(&sim);

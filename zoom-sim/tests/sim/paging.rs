@@ -81,7 +81,7 @@ fn a_page_token_that_is_not_encoded_is_refused() {
 }
 
 #[test]
-fn page_tokens_expire_by_time_and_on_order() {
+fn page_tokens_expire_after_their_lifetime_and_on_request() {
     let (sim, mut client) = with_meeting(SimConfig::default());
     let token = encoded(&client.qos(ID, "page_size=10").next_page_token());
     let query = format!("page_size=10&next_page_token={token}");
@@ -113,7 +113,7 @@ fn the_envelope_and_headers_are_zooms() {
 }
 
 #[test]
-fn gzip_is_sent_to_those_who_accept_it_if_it_is_on() {
+fn gzip_is_sent_if_enabled_and_accepted() {
     let (_sim, mut client) = with_meeting(SimConfig { gzip: true, ..SimConfig::default() });
     let target = format!("/v2/metrics/meetings/{ID}/participants/qos?page_size=10");
     let packed = client.get_with(&target, "accept-encoding: gzip, deflate\r\n");

@@ -43,7 +43,7 @@ fn the_text_of_a_participant_is_that_of_the_list() {
 }
 
 #[test]
-fn of_several_rows_the_one_that_joined_last_is_sent() {
+fn the_row_that_joined_last_is_sent_if_there_are_several() {
     let sim = sim();
     let row = |hour| format!(r#"{{"user_id":"7","join_time":"2026-01-15T{hour}:00:00Z"}}"#);
     let pages = vec![format!("[{}, {}]", row("10"), row("12")), format!("[{}]", row("11"))];
