@@ -3,7 +3,7 @@
 #   make image        builds it with docker, podman or buildah, whichever is installed
 #   make image-test   builds it on stand-ins for the base images, and tests what docs/OPERATIONS.md says about it
 #
-# It uses no feature of newer BuildKits (COPY --link, heredocs, RUN --network), so that buildah 1.28 can build it.
+# It uses no feature of recent versions of BuildKit (COPY --link, heredocs, RUN --network), so that buildah 1.28 can build it.
 # The toolchain is that of rust-toolchain.toml. Both base images are Debian 12, because a program needs the libc that it
 # was linked with. To build reproducibly, pin both by digest: --build-arg RUNTIME_IMAGE=gcr.io/distroless/…@sha256:….
 ARG BUILD_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm
@@ -20,8 +20,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY zoom-sim/Cargo.toml zoom-sim/
 COPY tests/support/Cargo.toml tests/support/
-# Builds with empty files in place of our sources, then lets cargo forget the result, which it would consider newer than the sources.
-# Not by `cargo clean`: it would also remove the crate redis, because one of our tests has the same name.
+# Builds with empty files in place of our sources, then removes cargo's fingerprint of the result, because cargo would consider the
+# result newer than the sources. `cargo clean` would also remove the crate redis, because one of our tests has the same name.
 RUN mkdir -p src zoom-sim/src tests/support/src benches \
     && sed -n '/^\[\[bench\]\]/{n;s/^name = "\(.*\)"/benches\/\1.rs/p}' Cargo.toml >benches/names \
     && xargs touch src/lib.rs zoom-sim/src/lib.rs tests/support/src/lib.rs <benches/names \
@@ -67,7 +67,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
 ENTRYPOINT ["/usr/local/bin/zoom-qos-proxy"]
 
 # ---- the simulated Zoom, for trials: --target zoom-sim ----
-# A separate build: in one build with the service, the service's libraries would get the simulator's features.
+# The simulator has a build of its own: built together, the service's libraries would also get the features that the simulator needs.
 FROM dependencies AS build-zoom-sim
 COPY zoom-sim/src zoom-sim/src
 RUN cargo build --release --locked --package zoom-sim
@@ -80,5 +80,5 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/zoom-sim"]
 CMD ["--listen", "0.0.0.0:8090"]
 
-# The last stage is the default target. For it buildah 1.28 also builds the simulator; with --target service it does not.
+# The last stage is the default target. Without --target, buildah 1.28 also builds the simulator; with --target service it does not.
 FROM service

@@ -63,7 +63,7 @@ lint: prepare check-format check-clippy check-docs ## checks format, clippy and 
 
 # ---- steps ----
 
-# Shown before anything is installed: `make test` from an empty target directory, without the downloads, on two cores.
+# Before anything is installed, says what `make test` will install, and how much space and time it needs.
 plan:
 	@scripts/plan $(TEST_PROGRAMS)
 
@@ -152,7 +152,7 @@ deny:
 	command -v cargo-deny >/dev/null || cargo install --locked --root .tools --no-default-features cargo-deny
 	cargo deny --locked check bans licenses sources
 
-# Last: the skipped tests, with reasons.
+# Runs last, so that the skipped tests and their reasons are at the end of the output.
 skips:
 	$(call heading,skipped$(comma) repeated)
 	@scripts/skips
