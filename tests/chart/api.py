@@ -123,7 +123,7 @@ class Api(http.server.ThreadingHTTPServer):
         return found
 
     def scale(self, kind, name, replicas):
-        """Scales as an autoscaler does: server-side apply must not change the number any more."""
+        """Sets the replicas as an autoscaler does. From then on, a server-side apply with another number is a conflict."""
         self.get(kind, name)["spec"]["replicas"] = replicas
         self.scaled.add((kind, name))
 
@@ -140,7 +140,7 @@ class Api(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body are two packets; otherwise the second one waits 40 ms for the acknowledgement of the first.
+    # Head and body are two packets. With Nagle's algorithm, the body would wait 40 ms for the acknowledgement of the head.
     disable_nagle_algorithm = True
 
     def log_message(self, *_):
@@ -216,7 +216,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "DELETE":
             return self.answer(api.objects.pop(key))
         if applied:
-            # Server-side apply: Helm owns every field except the status, so a field that it does not send any more is gone.
+            # Server-side apply: Helm owns every field except the status, so a field that it no longer sends is removed.
             body |= {"status": live["status"]} if live and "status" in live else {}
             if key in api.scaled and body["spec"].setdefault("replicas", live["spec"]["replicas"]) != live["spec"]["replicas"]:
                 return self.missing("Conflict", 409)

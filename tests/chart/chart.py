@@ -114,7 +114,7 @@ def render(values=None, version=None, **where):
 
 
 def helm4(chart, all_values):
-    """What Helm 4 makes of each of the values: {"objects": …, "lint": [finding…]} or {"error": text}."""
+    """Renders and lints the chart with Helm 4 for each of the values: {"objects": …, "lint": [finding…]} or {"error": text}."""
     command = [HELM4, ROOT / "tests/chart/helm4/run.py", "render", chart, RELEASE, NAMESPACE]
     done = subprocess.run(command, input=json.dumps(list(all_values)), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -135,7 +135,7 @@ def refusal(values, release=RELEASE):
 
 @functools.cache
 def _chart_that_renders_its_notes():
-    """The notes, rendered into a ConfigMap by a copy of the chart: `helm template` has none, `helm install` needs a cluster."""
+    """A copy of the chart that renders its notes into a ConfigMap: `helm template` prints none, and `helm install` needs a cluster."""
     folder = tempfile.TemporaryDirectory()
     copied = pathlib.Path(folder.name, "chart")
     subprocess.run(["cp", "-r", CHART, copied], check=True)
@@ -197,7 +197,7 @@ CREDENTIALS = ("account_id", "client_id", "client_secret")
 CALLERS = '[[caller]]\nname = "support-tools"\nkey_sha256 = "' + "0" * 64 + '"\n'
 
 
-# Signs nothing: only its format is checked.
+# A CA that has signed nothing. Only the format of the file is checked.
 CA = (ROOT / "tests/chart/ca.crt").read_text()
 
 
@@ -228,7 +228,7 @@ def check_config(toml, container=None, options=(), write_files=write_mounted_fil
 
 
 def permitted(toml):
-    """Calls a second and a day that the service allows itself with a rendered file."""
+    """The calls a second and a day that the service permits itself with a rendered configuration."""
     said = check_config(toml)
     assert said.returncode == 0, said.stderr
     return tuple(

@@ -1,4 +1,4 @@
-"""The chart as an artefact: its versions, package and README, and values that are rejected for now."""
+"""The chart's version, package and README, its autoscaler, and the script helm/e2e.sh."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def test_the_readmes_table_is_that_of_the_values(tmp_path):
     assert readme.read_text() == (CHART / "README.md").read_text(), "run `make chart-readme`"
 
 
-def test_the_readme_tests_what_it_has_waited_for():
+def test_the_readme_waits_for_the_installation_before_it_tests():
     readme = (CHART / "README.md").read_text()
     [install] = re.findall(r"helm install (?:.*\\\n)*.*\n +helm --namespace zoom-qos test", readme)
     assert " --wait " in install
@@ -66,7 +66,7 @@ def test_scripts_are_clean_by_shellcheck():
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-def test_with_a_shared_budget_replicas_are_the_autoscalers_and_limits_undivided(kind):
+def test_with_redis_the_autoscaler_sets_replicas_and_limits_are_undivided(kind):
     values = {
         "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 9, "targetCPUUtilizationPercentage": 55},
         "persistence": {"enabled": kind == "StatefulSet"},
@@ -80,7 +80,7 @@ def test_with_a_shared_budget_replicas_are_the_autoscalers_and_limits_undivided(
     assert scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 55
     for version in ("1.25", "1.37"):
         kubernetes_validate.validate(scaler, version, strict=True)
-    assert "replicas" not in objects.workload["spec"], "the autoscaler's, not helm's to reset"
+    assert "replicas" not in objects.workload["spec"], "the autoscaler sets the number, and helm must not reset it"
     assert "heavy_per_second" not in objects.toml
     assert objects.all("PodDisruptionBudget")
     fixed = render(merged(values, {"autoscaling": {"enabled": False}, "replicaCount": 2}))

@@ -14,7 +14,7 @@ OF_THE_CHART = {
     "zoom.account_id_file", "zoom.client_id_file", "zoom.client_secret_file", "zoom.proxy_file", "zoom.ca_file", "callers.file", "limits.state_file",
     "redis.url_file", "redis.ca_file", "redis.encryption_key_file", "redis.replicas",
 }
-# Secrets as text: the chart has files only.
+# Secrets as text. The chart supports only files.
 NEVER = {"zoom.account_id", "zoom.client_id", "zoom.client_secret", "zoom.proxy", "redis.url", "redis.encryption_key"}
 # Keys whose default in the chart differs from the service's; values.yaml says why.
 OTHERWISE = {"server.listen", "server.ops_listen", "server.workers"}
@@ -33,18 +33,18 @@ def keys_of_the_service():
 
 
 @pytest.mark.parametrize("feature", [by_feature(path) for path in CI])
-def test_the_service_takes_what_is_rendered(feature):
+def test_the_service_accepts_the_rendered_configuration(feature):
     objects = render(ci(feature))
     said = check_config(objects.toml, objects.container)
     assert said.returncode == 0, said.stderr
-    # Without callers the service says so, which an operator should read.
+    # Without a callers file the service warns, and an operator should see the warning.
     openness = "warning: callers.file: is not set: "
     warnings = [line for line in said.stderr.splitlines() if "warning" in line and not line.startswith(openness)]
     assert not warnings or feature == "every-key", said.stderr
     assert (openness in said.stderr) == ("file" not in tomllib.loads(objects.toml).get("callers", {})), said.stderr
 
 
-def test_every_key_of_the_service_can_be_reached():
+def test_every_key_of_the_service_can_be_set():
     reached = {path for path, _ in leaves(defaults()["config"])} | OF_THE_CHART
     missing = keys_of_the_service().keys() - reached - NEVER
     assert not missing, f"add to values.yaml and values.schema.json: {missing}"
@@ -52,7 +52,7 @@ def test_every_key_of_the_service_can_be_reached():
     assert not unknown, f"the service has no such key: {unknown}"
 
 
-def test_zero_is_allowed_for_the_durations_for_which_the_service_allows_it():
+def test_durations_may_be_zero_where_the_service_allows_it():
     schema = json.loads((CHART / "values.schema.json").read_text())
     sections = schema["properties"]["config"]["properties"].items()
     types = {
@@ -66,7 +66,7 @@ def test_zero_is_allowed_for_the_durations_for_which_the_service_allows_it():
     assert {key for key, kind in types.items() if kind in ("span", "positiveSpan")} == durations
 
 
-def test_defaults_are_the_services():
+def test_defaults_equal_those_of_the_service():
     ours = {path: value for path, value in leaves(defaults()["config"]) if path not in OTHERWISE}
     theirs = keys_of_the_service()
     assert {path: value for path, value in ours.items() if value is not None} == {

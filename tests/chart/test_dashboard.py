@@ -1,5 +1,5 @@
-"""The rules of Grafana's dashboard linter (github.com/grafana/dashboard-linter), which no package registry has. That the
-expressions are PromQL and return data is checked by tests/monitoring."""
+"""The rules of Grafana's dashboard linter (github.com/grafana/dashboard-linter), which no package registry has. tests/monitoring
+checks that the expressions are PromQL and return data."""
 
 import json
 import re
@@ -51,13 +51,13 @@ def test_the_dashboard_is_not_editable_and_has_one_source_of_data():
 
 
 @pytest.mark.parametrize("name", ["namespace", "job", "instance"])
-def test_variables_are_queries_of_many_values_that_follow_the_time(name):
+def test_variables_take_several_values_and_follow_the_time_range(name):
     variable = VARIABLES[name]
     assert variable["type"] == "query" and variable["datasource"] == SOURCE
     assert variable["label"] == name.title()
     assert variable["multi"] is True and variable["includeAll"] is True
     assert variable["refresh"] == 2, "on a change of the time range"
-    # Prometheus without Kubernetes has no namespaces.
+    # Outside Kubernetes, series have no namespace.
     assert variable["allValue"] == (".*" if name == "namespace" else ".+")
 
 
@@ -70,7 +70,7 @@ def test_every_panel_has_a_title_a_description_a_unit_and_data():
         assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, panel["title"]
 
 
-def test_every_selector_keeps_to_the_variables():
+def test_every_selector_uses_the_variables():
     assert len(selectors()) > 50
     for metric, matchers, _ in selectors():
         for name in ("namespace", "job", "instance"):

@@ -26,13 +26,13 @@ def test_the_validator_finds_a_wrong_field_in_each():
 
 
 @pytest.mark.parametrize("tool", VALUES)
-def test_the_chart_takes_their_values(tool):
+def test_the_chart_accepts_their_values(tool):
     objects = render(VALUES[tool])
     assert objects.container["image"].startswith("registry.example.com/")
     assert objects.workload["metadata"]["name"] == NAME
 
 
-def test_both_take_this_version_of_the_chart():
+def test_both_install_this_version_of_the_chart():
     assert ARGO_CD["spec"]["source"]["targetRevision"] == META["version"]
     assert FLUX[0]["spec"]["ref"]["semver"] == META["version"].rsplit(".", 1)[0] + ".x"
 

@@ -1,4 +1,4 @@
-"""What Helm 4 makes of the chart: the same objects. test_upgrades.py, test_schema.py and test_values.py also run it."""
+"""Helm 4 renders the same objects as Helm 3. test_umbrella.py, test_upgrades.py, test_schema.py and test_values.py also run Helm 4."""
 
 import pytest
 
@@ -29,6 +29,6 @@ def test_it_renders_every_feature_as_helm_3_does(kube_version):
         assert in_order(found["objects"]) == in_order(render(ci(feature), kube_version)), feature
 
 
-def test_it_shows_the_charts_own_sentences():
+def test_it_shows_the_charts_own_error_messages():
     [found] = helm4(CHART, [{"image": {"tag": "latest"}}])
     assert "image.tag: latest names another image whenever somebody pushes one" in found["error"]

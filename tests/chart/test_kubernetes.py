@@ -52,7 +52,7 @@ def test_an_older_kubernetes_is_refused():
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_helm_has_nothing_to_say_against_it(feature):
+def test_helm_lint_finds_nothing(feature):
     done = helm("lint", "--strict", ROOT / "helm/zoom-qos-proxy", values=ci(feature))
     assert done.returncode == 0, done.stdout + done.stderr
 

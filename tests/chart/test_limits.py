@@ -1,4 +1,4 @@
-"""Replicas without a shared quota: all that can run at once keep the account's limits together."""
+"""Replicas without a shared quota: together, all that can run at once stay within the account's limits."""
 
 import itertools
 import tomllib
@@ -34,7 +34,7 @@ def test_limits_are_divided_by_all_pods_that_run_at_once(values, shares):
     assert limits_of(render(values).toml) == (40 // shares, 60_000 // shares)
 
 
-def test_limits_that_are_set_are_the_accounts_and_divided_too():
+def test_limits_that_are_set_are_divided_as_well():
     values = {"replicaCount": 2, "config": {"limits": {"heavy_per_second": 20, "heavy_per_day": 10_000}}}
     assert limits_of(render(values).toml) == (6, 3_333)
     values["replicaCount"] = 1
@@ -42,8 +42,8 @@ def test_limits_that_are_set_are_the_accounts_and_divided_too():
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_the_charts_table_of_plans_is_the_services(plan):
-    """The limits that the service derives from a plan, and that the chart divides."""
+def test_the_charts_table_of_plans_equals_the_services(plan):
+    """The chart divides the limits that the service derives from a plan."""
     headroom = {"plan": plan, "headroom_percent": 0}
     assert permitted(render({"config": {"limits": headroom}}).toml) == PLANS[plan]
     if plan == "free":
@@ -97,7 +97,7 @@ def test_the_notes_say_what_each_replica_may_spend(feature):
     assert f"{of} may make {second} a second and {day} a UTC day" in notes(values)
 
 
-def test_a_headroom_that_leaves_less_than_a_call_is_told_as_the_one_that_is_permitted():
+def test_notes_show_one_call_if_the_headroom_leaves_less():
     values = {"config": {"limits": {"plan": "free", "headroom_percent": 50}}}
     assert permitted(render(values).toml) == (1, 500)
     assert "may make 1 a second and 500 a UTC day" in notes(values)
@@ -118,7 +118,7 @@ def test_autoscaling_is_refused_with_the_reason():
         ({"autoscaling": {"enabled": True, "maxReplicas": 9}}, 10),
     ],
 )
-def test_with_redis_limits_are_whole_and_each_process_knows_how_many_there_can_be(values, pods):
+def test_with_redis_limits_are_undivided_and_each_process_knows_the_replicas(values, pods):
     values = values | {"redis": {"existingSecret": "r"}, "networkPolicy": {"redis": {"namespaces": ["redis"]}}}
     rendered = tomllib.loads(render(values).toml)
     assert limits_of(render(values).toml) == (None, None)

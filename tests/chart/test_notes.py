@@ -8,7 +8,7 @@ OVERLAP = "During a rollout the old and the new pod each have the whole limit, f
 EVERYBODY = "anybody who can reach the service"
 
 
-def test_the_secret_that_is_waited_for_can_be_made_by_copying_the_lines():
+def test_the_missing_secret_can_be_created_by_copying_the_lines():
     said = notes()
     assert f"kubectl --namespace space create secret generic {NAME}-zoom" in said
     assert "--from-file=account_id=./account_id --from-file=client_id=./client_id --from-file=client_secret=./client_secret" in said
@@ -17,7 +17,7 @@ def test_the_secret_that_is_waited_for_can_be_made_by_copying_the_lines():
     assert "--from-file=account=./account_id --from-file=client=./client_id --from-file=secret=./client_secret" in said
 
 
-def test_trial_credentials_are_told_as_such_and_never_shown():
+def test_trial_credentials_are_named_as_such_and_never_shown():
     said = notes(ci("trial-credentials"))
     assert "made of credentials.trial. For trials only" in said
     assert "create secret" not in said

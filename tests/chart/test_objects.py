@@ -71,7 +71,7 @@ def test_every_object_is_in_the_release_and_carries_its_labels(feature):
 
 
 @pytest.mark.parametrize("feature", FEATURES)
-def test_whatever_selects_the_service_selects_its_pods_and_never_the_test_pod(feature):
+def test_selectors_of_the_service_match_its_pods_and_never_the_test_pod(feature):
     objects = render(ci(feature))
     (proxy, _), *others = pods_of(objects)
     selectors = [objects.workload["spec"]["selector"]["matchLabels"]]
@@ -149,7 +149,7 @@ def test_liveness_never_asks_about_zoom_and_readiness_does():
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ops"}
 
 
-def test_listeners_of_the_environment_ports_and_services_are_the_same():
+def test_environment_container_ports_and_services_have_the_same_listeners():
     objects = render(ci("every-key"))
     assert {each["name"]: each["value"] for each in objects.container["env"]} == {
         "QOS_PROXY__SERVER__LISTEN": "[::]:18080",
@@ -179,13 +179,14 @@ def test_the_grace_period_has_time_for_the_last_traces():
     assert render(ci("traces")).pod["terminationGracePeriodSeconds"] == 42
 
 
-def test_a_grace_period_that_is_just_long_enough_is_taken():
+def test_a_grace_period_that_is_just_long_enough_is_accepted():
     assert render({"terminationGracePeriodSeconds": 31}).pod["terminationGracePeriodSeconds"] == 31
 
 
 @pytest.mark.parametrize(
     "bound, request_mib, limit_mib",
-    # 1.3 times the bound, rounded up, and 48 MiB; 2.25 times 128 MiB, twice 64 MiB and 32 MiB more as the limit.
+    # The request is 1.3 times the bound, rounded up, and 48 MiB. The limit is the request and 448 MiB: 2.25 times 128 MiB, twice
+    # 64 MiB, and 32 MiB.
     [("256MiB", 381, 829), ("1MiB", 50, 498), ("1GiB", 1380, 1828), ("100KiB", 49, 497)],
 )
 def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mib):
@@ -198,16 +199,16 @@ def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mi
 
 @pytest.mark.parametrize(
     "max_fetch_bytes, max_body, more_mib",
-    # No page may be larger than the limit for all meetings together.
+    # A page takes at most max_fetch_bytes, even if max_body is larger.
     [("64MiB", "16MiB", 208), ("16MiB", "64MiB", 100), ("128MiB", "1MiB", 322)],
 )
-def test_the_memory_limit_leaves_what_meetings_being_fetched_may_take(max_fetch_bytes, max_body, more_mib):
+def test_the_memory_limit_has_room_for_meetings_being_fetched(max_fetch_bytes, max_body, more_mib):
     config = {"limits": {"max_fetch_bytes": max_fetch_bytes}, "zoom": {"max_body": max_body}}
     resources = render({"config": config}).container["resources"]
     assert resources["limits"]["memory"] == f"{381 + more_mib}Mi"
 
 
-def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
+def test_configured_memory_is_used_and_no_request_exceeds_its_limit():
     only_limit = render({"resources": {"limits": {"memory": "400Mi"}}}).container["resources"]
     assert only_limit == {"requests": {"cpu": "100m", "memory": "400Mi"}, "limits": {"memory": "400Mi"}}
     only_request = render({"resources": {"requests": {"memory": "2Gi"}}}).container["resources"]
@@ -219,7 +220,7 @@ def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
 
 
 @pytest.mark.parametrize("limit", ["0.5Gi", "5e8", "5E+8", 500000000, "400M", "524288k", "400000000000m"])
-def test_memory_is_understood_in_all_ways_that_kubernetes_writes_it(limit):
+def test_memory_accepts_every_notation_of_kubernetes(limit):
     resources = render({"resources": {"limits": {"memory": limit}}}).container["resources"]
     # YAML parses those with an exponent as numbers.
     same = 500000000 if limit in ("5e8", "5E+8") else limit
@@ -251,7 +252,7 @@ def test_the_digest_wins_over_the_tag_and_the_global_registry_over_the_images():
     assert tagged.container["image"] == "r.example.com:5000/zoom-qos-proxy:1.2.3"
 
 
-def test_the_service_account_has_no_token_and_can_be_anothers():
+def test_the_service_account_has_no_token_and_can_be_another():
     objects = render()
     assert objects.one("ServiceAccount")["automountServiceAccountToken"] is False
     assert objects.pod["serviceAccountName"] == objects.one("ServiceAccount")["metadata"]["name"] == NAME
@@ -302,7 +303,7 @@ def test_names_that_look_like_numbers_stay_texts():
     assert all(isinstance(each, str) for pair in render(trial).one("Secret")["data"].items() for each in pair)
 
 
-def test_a_release_whose_name_no_service_can_have_is_refused_unless_the_objects_have_another():
+def test_a_release_name_that_begins_with_a_digit_needs_fullname_override():
     said = refusal({}, release="42")
     assert 'fullnameOverride: a Service\'s name must begin with a letter' in said
     assert '"42-zoom-qos-proxy"' in said
@@ -348,7 +349,8 @@ def test_no_two_contents_have_the_same_name_and_none_can_change():
         assert named(ones, kind).keys() == named(merged(ones, {"service": {"port": 81}}), kind).keys()
         for name, each in named(ones, kind).items():
             assert re.fullmatch(r".+-[0-9a-f]{10}", name)
-            # Argo CD does not see earlier revisions when it renders the chart, so it prunes them, but last.
+            # Argo CD does not know earlier revisions when it renders the chart, so it prunes their objects. PruneLast makes this the
+            # last step.
             assert each["metadata"]["annotations"] == {"argocd.argoproj.io/sync-options": "PruneLast=true"}
 
 
@@ -370,7 +372,7 @@ def test_credentials_come_from_a_secret_with_any_keys():
     assert not objects.all("Secret")
 
 
-def test_without_any_a_secret_of_a_certain_name_is_waited_for():
+def test_without_credentials_the_pod_waits_for_a_secret_of_fixed_name():
     objects = render()
     assert credentials_volume(objects)[0] == f"{NAME}-zoom"
     assert not objects.all("Secret")
@@ -474,11 +476,11 @@ def test_with_more_replicas_a_caller_stays_with_one():
     assert affinity({"replicaCount": 2, "service": {"sessionAffinity": "None"}}) == "None"
     assert affinity({"service": {"sessionAffinity": "ClientIP"}}) == "ClientIP"
     shared = merged(ci("redis"), {"replicaCount": 2})
-    assert affinity(shared) == "None", "paging goes on at any of them"
+    assert affinity(shared) == "None", "any replica can continue the paging"
 
 
-def test_one_pod_at_a_time_may_be_disrupted_where_there_are_more():
-    assert not render().all("PodDisruptionBudget"), "of one replica it could only block or not count"
+def test_one_pod_at_a_time_may_be_disrupted_if_there_are_several():
+    assert not render().all("PodDisruptionBudget"), "for one replica, a budget would block every eviction or none"
     budget = render({"replicaCount": 2}, "1.27.0").one("PodDisruptionBudget")["spec"]
     assert budget["maxUnavailable"] == 1
     assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
@@ -486,7 +488,7 @@ def test_one_pod_at_a_time_may_be_disrupted_where_there_are_more():
     assert not render(ci("extras")).all("PodDisruptionBudget")
 
 
-# ---- reaching it ----
+# ---- Services, Ingress and HTTPRoute ----
 
 
 def test_ingress_and_route_lead_to_the_callers_listener_alone():
@@ -509,7 +511,7 @@ def test_ingress_and_route_lead_to_the_callers_listener_alone():
         assert not render().all(kind), "off"
 
 
-def test_the_ops_service_is_headless_and_told_apart_from_the_callers():
+def test_the_ops_service_is_headless_and_has_a_label_of_its_own():
     objects = render()
     ops = objects.one("Service", f"{NAME}-ops")
     assert ops["spec"]["clusterIP"] == "None"
@@ -545,7 +547,7 @@ TEST_POD = {"podSelector": {"matchLabels": {**SELECTOR, "app.kubernetes.io/compo
 
 
 @pytest.mark.parametrize("feature", [each for each in FEATURES if each not in ("no-network-policy", "valkey-digest", "pod", "extras")])
-def test_both_directions_are_denied_but_for_rules_with_peers_and_ports(feature):
+def test_policies_deny_both_directions_except_for_rules_with_peers_and_ports(feature):
     objects = render(ci(feature))
     for each in objects.all("NetworkPolicy"):
         spec = each["spec"]
@@ -576,7 +578,7 @@ def test_the_ops_listener_is_open_to_operators_alone():
     assert rules_to(policy(ci("network-policy")), "ingress", 9090) == [TEST_POD, *operators]
 
 
-def test_the_way_out_is_dns_and_zoom():
+def test_egress_is_dns_and_zoom_only():
     spec = policy()
     assert len(spec["egress"]) == 2
     dns = rules_to(spec, "egress", 53)
@@ -605,7 +607,7 @@ def test_dns_is_where_the_platform_has_it_for_the_test_pod_too():
         assert rules_to(policy(ci("network-policy"), name), "egress", 3128) == [{"ipBlock": {"cidr": "198.51.100.9/32"}}]
 
 
-def test_the_way_out_has_the_ports_of_zooms_urls():
+def test_egress_has_the_ports_of_zooms_urls():
     spec = policy(ci("every-key"))
     ports = {each["port"] for rule in spec["egress"] for each in rule["ports"]}
     assert ports == {53, 8000, 8443}
@@ -629,7 +631,7 @@ def test_the_test_pod_reaches_the_service_where_everything_is_denied():
     assert "ingress" not in spec
 
 
-def test_only_with_a_test_of_the_credentials_its_pod_may_leave_for_zoom():
+def test_the_test_pod_may_reach_zoom_only_to_test_the_credentials():
     assert not rules_to(policy(name=f"{NAME}-test"), "egress", 443)
     on = {"helmTest": {"accessToken": True}}
     assert rules_to(policy(on, f"{NAME}-test"), "egress", 443) == rules_to(policy(on), "egress", 443)
@@ -720,7 +722,7 @@ def test_prometheus_finds_the_ops_service_and_only_that():
     assert ops[monitor["jobLabel"]] == "zoom-qos-proxy", "the alerts' job, whatever the release is called"
 
 
-def test_the_dashboards_are_the_charts_files_and_so_are_the_alerts_for_the_releases_namespace():
+def test_dashboards_and_alerts_are_the_charts_files_for_the_releases_namespace():
     objects = render(ci("monitoring"))
     rules = yaml.safe_load((CHART / "files/rules.yaml").read_text())
     assert rules["groups"]
@@ -729,7 +731,7 @@ def test_the_dashboards_are_the_charts_files_and_so_are_the_alerts_for_the_relea
     at = "https://git.example.com/zoom-qos-proxy/blob/main/"
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
         rule["annotations"]["runbook_url"] = at + rule["annotations"]["runbook_url"]
-        # tests/monitoring checks that every selector has it, and how the alerts then behave.
+        # tests/monitoring checks that every selector has this matcher, and how the alerts behave with one namespace.
         assert 'namespace=~".*"' in rule["expr"]
         rule["expr"] = rule["expr"].replace('namespace=~".*"', f'namespace="{NAMESPACE}"')
     assert objects.one("PrometheusRule")["spec"]["groups"] == rules["groups"]
@@ -746,7 +748,7 @@ def test_the_dashboards_are_the_charts_files_and_so_are_the_alerts_for_the_relea
 # ---- optional extras ----
 
 
-def test_extra_things_are_where_they_belong():
+def test_extra_variables_containers_mounts_and_objects_are_rendered():
     objects = render(ci("extras"))
     assert {"name": "RUST_BACKTRACE", "value": "1"} in objects.container["env"]
     assert [each["name"] for each in objects.pod["containers"]] == ["zoom-qos-proxy", "beside"]
@@ -755,7 +757,7 @@ def test_extra_things_are_where_they_belong():
     assert {"release-qos-more", "release-text"} <= set(names)
 
 
-def test_defaults_ask_nothing_of_the_cluster_that_may_not_be_there():
+def test_defaults_require_nothing_optional_of_the_cluster():
     """No storage class, no CRD, no ingress controller, no registry secret."""
     known = {"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1"}
     assert {each["apiVersion"] for each in render()} == known

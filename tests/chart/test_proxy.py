@@ -22,7 +22,7 @@ def test_url_and_ca_are_files_of_one_secret():
     assert (zoom["proxy_file"], zoom["ca_file"]) == ("/run/secrets/proxy/url", "/run/secrets/proxy/ca.crt")
 
 
-def test_without_it_there_is_nothing_of_it():
+def test_without_a_proxy_nothing_of_it_is_rendered():
     objects = render()
     assert not any(each["name"] == "proxy" for each in objects.pod["volumes"] + objects.container["volumeMounts"])
     assert not {"proxy_file", "ca_file"} & tomllib.loads(objects.toml)["zoom"].keys()
@@ -31,7 +31,7 @@ def test_without_it_there_is_nothing_of_it():
     assert "Egress to Zoom" not in notes()
 
 
-def test_the_way_out_leads_to_the_proxy_alone():
+def test_egress_leads_to_the_proxy_only():
     rules = egress(ci("proxy"))
     [rule] = [each for each in rules if PROXY in each["ports"]]
     assert rule["to"] == [
@@ -41,19 +41,19 @@ def test_the_way_out_leads_to_the_proxy_alone():
     assert not any(ZOOM in each["ports"] for each in rules)
 
 
-def test_a_ca_alone_leaves_the_way_to_zoom_as_it_is():
+def test_a_ca_alone_does_not_change_the_egress():
     values = merged(at("proxy.existingSecret", "way-out"), at("proxy.keys.url", ""), at("proxy.keys.ca", "ca.crt"))
     assert egress(values) == egress({})
     assert "proxy_file" not in render(values).toml
 
 
-def test_a_way_that_leads_nowhere_is_refused():
+def test_a_proxy_without_peers_or_keys_is_refused():
     assert "networkPolicy.proxy: is empty" in refusal(at("proxy.existingSecret", "way-out"))
     neither = merged(at("proxy.existingSecret", "way-out"), at("proxy.keys.url", ""))
     assert "proxy.keys: names neither" in refusal(neither)
     assert "proxy.keys: names neither" in refusal(merged(neither, at("networkPolicy.enabled", False)))
 
 
-def test_the_notes_say_which_secret_is_to_be_made():
+def test_the_notes_say_which_secret_to_create():
     said = notes(ci("proxy"))
     assert "create Secret way-out, with the proxy's URL in key proxy-url, with the CA in key ca.crt." in said

@@ -26,7 +26,7 @@ def test_url_ca_and_encryption_key_are_files_of_one_secret():
     assert CA.startswith("-----BEGIN CERTIFICATE-----")
 
 
-def test_without_redis_there_is_nothing_of_it():
+def test_without_redis_nothing_of_it_is_rendered():
     objects = render()
     assert not any("redis" in each["name"] for each in objects.pod["volumes"] + objects.container["volumeMounts"])
     assert tomllib.loads(objects.toml)["redis"] == {"timeout": "250ms"}
@@ -35,7 +35,7 @@ def test_without_redis_there_is_nothing_of_it():
     assert "Redis" not in notes()
 
 
-def test_the_way_out_leads_to_redis_alone():
+def test_egress_to_redis_leads_to_its_peers_only():
     egress = render(ci("redis")).one("NetworkPolicy", "release-zoom-qos-proxy")["spec"]["egress"]
     [rule] = [each for each in egress if each["ports"] == [{"port": 6380, "protocol": "TCP"}]]
     assert rule["to"] == [
@@ -44,7 +44,7 @@ def test_the_way_out_leads_to_redis_alone():
     ]
 
 
-def test_the_notes_say_what_lies_in_redis_in_plain():
+def test_the_notes_say_what_redis_stores_unencrypted():
     assert PLAIN in notes(ci("redis"))
     said = notes(ci("redis-encrypted"))
     assert PLAIN not in said

@@ -96,7 +96,7 @@ def test_every_action_is_pinned_by_its_digest():
 def test_a_tag_is_published_only_as_the_version_of_program_and_chart(tag, taken):
     tag = tag.format(VERSION)
     done = release("version", GITHUB_REF_TYPE="tag", GITHUB_REF_NAME=tag)
-    # The version in work has no date yet, which is said and is an error, too.
+    # Before its release, the section of the version has no date, which is an error for a tag.
     dated = f"## [{VERSION}] - unreleased" not in (ROOT / "CHANGELOG.md").read_text()
     assert (done.returncode == 0) is (taken and dated), done.stderr
     assert taken or f"the tag {tag} is not v{VERSION}" in done.stderr

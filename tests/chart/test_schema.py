@@ -27,7 +27,7 @@ REFUSED = {
     "an unknown pull policy": (at("image.pullPolicy", "Sometimes"), "image.pullPolicy"),
     "no repository": (at("image.repository", ""), "image.repository"),
     "a pull secret without a name": (at("global.imagePullSecrets", [{"key": "x"}]), "name is required"),
-    # a part of another chart
+    # a dependency of another chart
     "switched off by itself": (at("enabled", False), "enabled: only the `condition` of a parent chart's dependency reads this value"),
     # the service's configuration
     "a time without its unit": (at("config.server.wait", "15"), "config.server.wait: Does not match"),
@@ -229,7 +229,7 @@ def test_schema_and_values_have_the_same_keys():
 
 # ---- no value without effect ----
 
-# Only effective with their negation, or implied by another value in the same file.
+# Values that have an effect only together with others, and these others.
 NEED_COMPANY = {"image.registry": {"global.imageRegistry": ""}, "image.tag": {"image.digest": "", "global.imageRegistry": ""}}
 
 

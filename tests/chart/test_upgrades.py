@@ -27,7 +27,7 @@ class Cluster:
         self.api.server_close()
 
     def run_check(self, job):
-        """Runs a Job as the kubelet would: with the service's program, and no Secret there yet."""
+        """Runs a Job as the kubelet would, with the service's program, while no Secret exists."""
         template = job["spec"]["template"]
         [container] = template["spec"]["containers"]
         _, *options, _, _ = container["args"]
@@ -54,7 +54,7 @@ class Cluster:
         return self.api.get(kind, name)
 
     def roll_out(self, kind="Deployment", name=NAME):
-        """What the controller does when all new pods are ready."""
+        """Sets the status as the controller does when all new pods are ready."""
         each = self.workload(kind, name)
         ready = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), each["spec"].get("replicas", 1))
         each["status"] = {"observedGeneration": each["metadata"]["generation"], **ready}
@@ -148,7 +148,7 @@ def test_trial_credentials_of_the_running_pods_are_kept(cluster):
     assert len(cluster.api.names("Secret")) == 1
 
 
-def test_a_statefulset_keeps_them_too_and_so_does_the_valkey(cluster):
+def test_a_statefulset_and_valkey_keep_earlier_configurations_as_well(cluster):
     valkey = f"{NAME}-valkey"
     which = ({"kind": "StatefulSet"}, {"kind": "StatefulSet", "name": valkey})
     values = merged(at("persistence.enabled", True), at("valkey.enabled", True))
@@ -171,7 +171,7 @@ def test_a_statefulset_keeps_them_too_and_so_does_the_valkey(cluster):
         (at("config.cache.live_fresh", "9000d"), "cache.live_fresh"),
     ],
 )
-def test_a_mistake_that_the_schema_cannot_see_stops_an_upgrade_before_anything_changes(cluster, mistake, said):
+def test_a_mistake_that_the_schema_misses_stops_an_upgrade_before_any_change(cluster, mistake, said):
     cluster.apply("install", ci("existing-secrets"))
     assert "Job" not in {each["kind"] for each in cluster.api.objects.values()}, "removed when it has succeeded"
     before = cluster.pod()
@@ -184,7 +184,7 @@ def test_a_mistake_that_the_schema_cannot_see_stops_an_upgrade_before_anything_c
     assert not cluster.api.names("Job")
 
 
-def test_a_mistake_stops_an_install_before_there_is_anything(cluster):
+def test_a_mistake_stops_an_install_before_it_creates_objects(cluster):
     done = cluster.change("install", MISTAKE)
     assert done.returncode != 0 and "pre-install" in done.stderr
     assert not cluster.api.names("ConfigMap") | cluster.api.names("Deployment")
@@ -193,7 +193,7 @@ def test_a_mistake_stops_an_install_before_there_is_anything(cluster):
 # ---- what the chart knows of the cluster ----
 
 
-def test_autoscaling_takes_over_the_replicas_that_there_are(cluster):
+def test_autoscaling_takes_over_the_current_replicas(cluster):
     cluster.apply("install", merged(WITH_REDIS, at("replicaCount", 3)))
     scaled = merged(WITH_REDIS, at("autoscaling.enabled", True))
     cluster.apply("upgrade", scaled)

@@ -1,4 +1,4 @@
-"""The chart's own Valkey: its objects, and a real server with their command and files."""
+"""The chart's own Valkey: its objects, and a real server that runs with their command and files."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_it_is_off_by_default():
     assert not [each for each in render() if component(each) == "valkey"]
 
 
-def test_there_is_one_and_never_two_and_it_keeps_nothing():
+def test_there_is_exactly_one_replica_without_storage():
     workload, pod, _ = valkey_of(render(ON))
     assert workload["kind"] == "StatefulSet", "a Deployment starts another when a node does not answer"
     assert workload["spec"]["replicas"] == 1
@@ -117,7 +117,7 @@ def test_service_and_valkey_have_the_same_secret():
     assert not render(ON).all("Secret"), "nothing is generated: it would be another one at each rendering"
 
 
-def test_limits_are_whole_and_autoscaling_is_allowed():
+def test_limits_are_undivided_and_autoscaling_is_allowed():
     values = merged(ON, {"autoscaling": {"enabled": True, "maxReplicas": 9}})
     rendered = tomllib.loads(render(values).toml)
     assert "heavy_per_second" not in rendered["limits"]
@@ -161,7 +161,7 @@ def secret_of_the_notes(values, folder):
 
 
 class Started(Server):
-    """The pod's command with its files, except for port, address and user; it can write nowhere."""
+    """A server with the pod's command and files, except for port, address and user. Its folders are read-only."""
 
     def __init__(self, values, folder):
         objects = render(values)
@@ -201,7 +201,7 @@ class Started(Server):
 
 @pytest.fixture
 def folder():
-    """Not pytest's temporary folder, because only its user can enter the folders above that."""
+    """Not pytest's temporary folder, because only the user of the test can enter its parent folders."""
     made = pathlib.Path(tempfile.mkdtemp())
     yield made
     for each in (made, *made.rglob("*")):
@@ -209,7 +209,7 @@ def folder():
     shutil.rmtree(made)
 
 
-def test_the_server_takes_the_configuration_and_nobody_without_the_password(folder):
+def test_the_server_accepts_the_configuration_and_requires_the_password(folder):
     with Started(ENCRYPTED, folder) as server:
         wanted = {"maxmemory": str(128 * MIB), "maxmemory-policy": "volatile-lru", "save": "", "appendonly": "no", "protected-mode": "yes"}
         for name, value in wanted.items():
@@ -217,7 +217,7 @@ def test_the_server_takes_the_configuration_and_nobody_without_the_password(fold
         for answer in ask(server.port, ["PING"], ["GET", "x"], ["AUTH", "wrong"]):
             assert isinstance(answer, Refused), answer
         assert re.fullmatch("[0-9a-f]{64}", server.secret["encryption_key"])
-        # It forgets everything.
+        # A restart loses all data.
         assert server.ask(["SET", "x", "1"], ["GET", "x"]) == ["OK", "1"]
         server.stop()
         assert server.start()
@@ -225,7 +225,7 @@ def test_the_server_takes_the_configuration_and_nobody_without_the_password(fold
         assert not [each for each in folder.rglob("*") if each.suffix in (".rdb", ".aof")]
 
 
-def test_a_full_server_forgets_snapshots_and_never_the_budget_and_stays_within_the_pods_memory(folder):
+def test_a_full_server_evicts_only_snapshots_and_stays_within_its_memory_limit(folder):
     values = merged(ON, at("valkey.maxMemory", "16MiB"))
     limit = valkey_of(render(values))[2]["resources"]["limits"]["memory"]
     with Started(values, folder) as server:
@@ -247,7 +247,7 @@ def test_a_full_server_forgets_snapshots_and_never_the_budget_and_stays_within_t
         resident = re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{server.child.pid}/status").read_text())
         assert limit == "96Mi"
         assert int(resident.group(1)) * 1024 < 96 * MIB
-        # Without keys left to expire it rejects writes, and the service gets the error.
+        # It evicts only keys that expire. If none is left, it rejects writes with an error.
         server.ask(["FLUSHALL"])
         refused = None
         for number in range(20):
@@ -257,7 +257,7 @@ def test_a_full_server_forgets_snapshots_and_never_the_budget_and_stays_within_t
 
 
 @pytest.mark.parametrize("values", [ON, ENCRYPTED], ids=["plain", "encrypted"])
-def test_the_service_of_the_same_release_shares_over_it(values, folder):
+def test_the_service_of_the_release_uses_the_server(values, folder):
     with Started(values, folder) as server:
         objects = render(merged(values, at("config.zoom.oauth_url", "http://127.0.0.1:9/token")))
         service_folder = server.folder.name

@@ -1,4 +1,4 @@
-"""Values for Services, autoscaler, disruption budget, alerts and the pod that users of other charts miss."""
+"""Values for Services, autoscaler, disruption budget, alerts and the pod that users know from other charts."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_traffic_policies_and_the_load_balancer_are_values():
 
 
 @pytest.mark.parametrize("version, known", [("1.30.9", False), ("1.31.0", True)])
-def test_distribution_is_left_to_a_kubernetes_that_knows_it(version, known):
+def test_traffic_distribution_is_set_only_if_kubernetes_supports_it(version, known):
     assert ("trafficDistribution" in service(ci("load-balancer"), version)) is known
 
 

@@ -43,7 +43,7 @@ def main(checkov):
     allowed = yaml.safe_load((HERE / "allowed.yaml").read_text())
     manifests = {by_feature(path): render_text(ci(by_feature(path))) for path in CI}
 
-    # A negative control: it must find deliberate mistakes.
+    # A negative control: checkov must find deliberate mistakes.
     wrong = render()
     wrong.pod["hostNetwork"] = True
     wrong.container["securityContext"] |= {"privileged": True, "readOnlyRootFilesystem": False}
