@@ -1,4 +1,4 @@
-// Each cell of the heatmap, as it is drawn, is what `/qos/{id}` and `/qos/{id}/summary` say of that minute.
+// Compares each drawn cell of the heatmap with that minute in `/qos/{id}` and `/qos/{id}/summary`.
 
 import { MEETING, ODD, UUID } from './scene.mjs'
 import { tab } from './watched.mjs'

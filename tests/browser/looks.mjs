@@ -13,7 +13,7 @@ const LOOKS = {
   contrast: { forcedColors: 'active' }
 }
 const TALLEST = 6000
-/** Looks of pages that are not shown in all. */
+/** The looks of those pages that are not shown in every look. */
 const FEW = {
   front: ['light', 'dark', 'phone'], guide: ['light', 'phone'], uuid: ['light'], odd: ['light', 'phone-dark'], live: ['light'],
   stale: ['light'], unknown: ['light', 'phone-dark'], wrong: ['light'], refused: ['dark']
@@ -51,7 +51,7 @@ async function * one (browser, name, url, status, look) {
   }
 }
 
-/** What sticks out of the window to the right. */
+/** Finds content that is wider than the window. */
 async function * sideways (page) {
   const wide = await page.evaluate(() => {
     const { clientWidth, scrollWidth } = document.documentElement
@@ -60,7 +60,7 @@ async function * sideways (page) {
   if (wide) yield `the page is wider than the window: ${wide}`
 }
 
-/** Of the whole page, in a window that is as high: what is far outside of one is not painted. */
+/** Takes a picture of the whole page. The window gets the height of the page, because content far outside of it is not painted. */
 export async function picture (page, name) {
   const { width, height } = page.viewportSize()
   const whole = await page.evaluate(() => document.documentElement.scrollHeight)

@@ -9,7 +9,7 @@ import { OUT } from './modules.mjs'
 export const MEETING = '98100000025'
 export const LARGE = '98100001000'
 export const UUID = '/ajXp112QmuoKj48548750=='
-// Of the demo: hostile names, odd values, and one that is in progress.
+// The demo's meeting with hostile names and odd values, and the one that is in progress.
 export const ODD = '95550001111'
 export const LIVE = '91234567890'
 const UNKNOWN = '98300000001'
@@ -27,7 +27,7 @@ export class Scene {
     const expiring = { cache__past_fresh: '1ms', cache__past_by_number_fresh: '1ms', cache__live_fresh: '1ms' }
     scene.stale = await Service.start(serviceBinary, scene.sim, { ...expiring, cache__stale_while_revalidate: '0s', cache__refresh_floor: '0s' })
     for (const service of [scene.service, scene.stale]) await service.json(`/qos/${MEETING}?type=past`)
-    // From here on only what is cached is left of it.
+    // From here on, Zoom fails for the meeting, so the services have only their cached snapshots.
     await scene.sim.order('POST', 'faults', { kind: 'server_error_html', times: 'forever', meeting: MEETING })
     const file = `${OUT}tmp/callers.toml`
     const hash = createHash('sha256').update(KEY).digest('hex')

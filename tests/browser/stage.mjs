@@ -4,11 +4,11 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 const START_MS = 15_000
-/** None of them outlives this process, however it ends. */
+/** The programs to kill when this process exits. */
 const running = new Set()
 process.on('exit', () => running.forEach(child => child.kill('SIGKILL')))
 
-/** Starts a program, and resolves to what `find` finds in one of its lines. Its output is read to the end. */
+/** Starts a program. Resolves to what `find` finds in one of its lines, and a function that stops it. Its output is read to the end. */
 function start (command, environment, find) {
   const child = spawn(command[0], command.slice(1), { env: environment, stdio: ['ignore', 'pipe', 'inherit'] })
   running.add(child)
@@ -51,7 +51,7 @@ export class Sim {
 }
 
 export class Service {
-  /** `settings` as in `cache__live_fresh`. */
+  /** The keys of `settings` are written like `cache__live_fresh`. */
   static async start (binary, sim, settings = {}) {
     const values = {
       server__listen: '127.0.0.1:0',

@@ -1,4 +1,4 @@
-// What other projects' checkers say of a page. Every function yields findings; none means success.
+// Checks a page with other projects' checkers. Every function yields findings; no finding means success.
 
 import { readFileSync } from 'node:fs'
 import { modules } from './modules.mjs'
@@ -8,10 +8,10 @@ const { Severity } = modules('csp_evaluator/dist/finding.js')
 const { CspParser } = modules('csp_evaluator/dist/parser.js')
 const { HtmlValidate } = modules('html-validate')
 const AXE = readFileSync(modules.resolve('axe-core/axe.min.js'), 'utf8')
-// A live meeting's page reloads itself where there is no script, after the time for which its data is fresh.
+// Without script, a live meeting's page reloads itself by a meta element when its data is no longer fresh.
 const HTML = new HtmlValidate({ extends: ['html-validate:recommended'], rules: { 'meta-refresh': 'off' } })
 
-/** axe-core, with every rule that stands for a standard or for good practice. */
+/** axe-core, with all its rules for standards and for good practice. */
 export async function * accessibility (page) {
   await page.evaluate(AXE)
   const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }))

@@ -1,4 +1,4 @@
-// What a person does: without script, with the keyboard alone, with the form of the front page, and on a very large meeting.
+// A person's actions: without script, with the keyboard alone, with the form of the front page, and on a very large meeting.
 
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
@@ -13,7 +13,7 @@ const LIMITS = '&latency_ms=160'
 const MOST_BYTES = 2_000_000
 const MOST_MS = 1000
 
-/** Without script, everything is there but the lines. */
+/** Without script, the page shows everything except the lines. */
 export async function * noScript ({ browser, scene: { service } }) {
   for (const [name, url] of [['past', service.page(MEETING, `?type=past${LIMITS}`)], ['live', service.page(LIVE)], ['front', `${service.origin}/`]]) {
     const texts = []
@@ -32,7 +32,7 @@ export async function * noScript ({ browser, scene: { service } }) {
   yield * switched(browser, service)
 }
 
-/** Runs in the page: all texts, those of closed rows too, without what is only for one of the two. */
+/** Runs in the page: all texts, also of closed rows, without elements that exist only with or only without script. */
 function read () {
   const copy = document.body.cloneNode(true)
   copy.querySelectorAll('script, noscript, .lines, #refresh').forEach(each => each.remove())
@@ -102,7 +102,7 @@ async function * typed (browser, service) {
   const page = await tab(browser)
   await page.goto(`${service.origin}/`)
   await page.getByRole('textbox').focus()
-  // As Zoom shows numbers.
+  // With the separators that Zoom shows in meeting numbers.
   await page.keyboard.type(MEETING.replace(/(\d{3})(\d{4})/, '$1 $2-'))
   await page.keyboard.press('Tab')
   await page.keyboard.press('ArrowDown')
@@ -150,7 +150,7 @@ export async function * large ({ browser, scene: { service } }) {
   }
   const best = Object.fromEntries(Object.keys(times[0]).map(name => [name, Math.round(Math.min(...times.map(time => time[name])))]))
   console.log(`  ${LARGE}: ${bytes} bytes in gzip; ms: ${JSON.stringify(best)}`)
-  // A reader sees the worst at the first paint; the rest follows.
+  // The first paint shows the participants with the worst quality, so the rest of the page may follow later.
   for (const name of ['the first paint', 'another medium']) if (best[name] > MOST_MS) yield `${name} takes ${best[name]} ms`
   await page.screenshot({ path: `${OUT}thousand-light.png` })
   if (await page.locator('details').count() !== 1000) yield 'not all participants are there'

@@ -10,10 +10,10 @@ const { chromium } = modules('playwright-core')
 
 /** Longer than any page takes on a busy machine. */
 const PATIENCE_MS = 120_000
-// Those of this machine, and those that scripts/unpack has got.
+// The fonts of this machine, and those that scripts/unpack has unpacked.
 const FONTS = ['/usr/share/fonts', fileURLToPath(new URL('../../target/debian/chromium-headless-shell/usr/share/fonts', import.meta.url))]
 const FAMILIES = { 'system-ui': 'DejaVu Sans', 'sans-serif': 'DejaVu Sans', monospace: 'DejaVu Sans Mono' }
-// Names no host but the loopback address is found under, whatever a page asks for.
+// Chromium resolves no host except the loopback address, whatever a page asks for.
 const NO_OTHER_HOST = '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'
 
 export async function launch (executablePath, folder) {
@@ -21,7 +21,7 @@ export async function launch (executablePath, folder) {
   const directories = FONTS.map(path => `<dir>${path}</dir>`)
   const aliases = Object.entries(FAMILIES).map(([name, family]) => `<alias><family>${name}</family><prefer><family>${family}</family></prefer></alias>`)
   writeFileSync(configuration, ['<?xml version="1.0"?><fontconfig>', ...directories, ...aliases, `<cachedir>${folder}/fonts</cachedir></fontconfig>`].join('\n'))
-  // Chromium has a sandbox of its own only where the system lets it.
+  // Not every system permits Chromium's sandbox.
   return chromium.launch({
     executablePath,
     chromiumSandbox: false,
@@ -48,14 +48,14 @@ export async function tab (browser, options = {}) {
   return Object.assign(page, { seen, close: () => context.close() })
 }
 
-/** What a page did that none may: requests to anywhere else, violations of its policy, errors of its scripts. */
+/** The forbidden actions of a page: requests to other origins, violations of its policy, errors of its scripts. */
 export function * misdeeds ({ seen }, origin, { status = 200 } = {}) {
   for (const url of seen.requests) {
     if (!url.startsWith(`${origin}/`) && !url.startsWith('data:')) yield `it asks for ${url}`
   }
   for (const violation of seen.violations) yield `it violates its policy: ${violation}`
   for (const error of seen.errors) {
-    // Chromium says so of every page with such a status.
+    // Chromium reports every page with an error status as an error.
     if (!(status >= 400 && error.includes(`status of ${status}`))) yield `an error: ${error}`
   }
 }

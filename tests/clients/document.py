@@ -13,14 +13,14 @@ from scene import BIG, ENVIRONMENT, EXAMPLE, HERE, PATIENCE_SECONDS, ROOT, key_o
 
 DOCUMENT = ROOT / "docs/CALLERS.md"
 CALLER = "support-tools"
-# The documented example has one participant and one minute; tables are made of another meeting.
+# The documented example has one participant and one minute, so the examples with tables use another meeting.
 TABLE = BIG
 LIMITS = {"latency_ms": 150, "jitter_ms": 40, "avg_loss_percent": 2}
 R_HOME = ROOT / "target/debian/R/usr/lib/R"
 
 
 def one_participant(text):
-    """Finds the end of a block's output: the number of participants of the documented example, or its page."""
+    """Matches the output of a block: the number of participants of the documented example, or a token and its page."""
     return re.search(r'^1$|"access_token":[^\0]*"total_records":1,', text)
 
 
@@ -76,7 +76,7 @@ def run(scene, language, text, folder):
     program = {"python": [scene.python], "js": ["node"], "sh": ["sh"], "r": ["R", "--vanilla", "--no-echo", "-f"]}[language]
     environment = {**ENVIRONMENT, "HOME": folder, "QOS_KEY": key_of(CALLER)}
     if language == "r" and R_HOME.exists():
-        # Unpacked, it does not find itself, nor what Debian sets in /etc.
+        # An unpacked R does not know its folder, and lacks the settings that Debian puts into /etc.
         environment |= {"R_HOME": str(R_HOME), "EDITOR": "vi", "PAGER": "cat"}
     return subprocess.run(
         [*program, str(path)], env=environment, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS
@@ -94,6 +94,6 @@ def expected(scene):
 
 
 def who_and_when(text):
-    """The same, as printed."""
+    """The result of `expected`, parsed from a block's output."""
     rows = re.findall(r"(?m)(Participant \d+) +\"?(\d+)\"? +\"?(\d{4}-\S+Z)\"? +\"?(\d{4}-\S+Z)\"?$", text)
     return {name: (count, first, last) for name, count, first, last in rows}

@@ -1,4 +1,4 @@
-"""Clients generated from /openapi.json: they compile without a cast, and read the same latencies as plain JSON has.
+"""Clients generated from /openapi.json: they compile without a cast, and read the same latencies as a JSON parser.
 
 Also compares the description with Zoom's document and with the meetings of the demo.
 """
@@ -48,7 +48,7 @@ def plain(root, meeting):
         f"{root}/qos/{once(meeting)}", {"type": "past"}, headers={"X-Api-Key": key_of(CALLER)}, timeout=PATIENCE_SECONDS
     )
     answer.raise_for_status()
-    # The validator takes neither numbers beyond a float nor lone surrogates.
+    # The validator accepts neither numbers beyond a float nor lone surrogates.
     text = re.sub(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", "?", answer.text)
     return json.loads(text, parse_float=lambda number: max(min(float(number), 1e308), -1e308))
 
@@ -70,7 +70,7 @@ def names(description):
     """Fields that one of the two documents lacks."""
     ours = {name: set(schema.get("properties", {})) for name, schema in description["components"]["schemas"].items()}
     fields = set(schemas.schema("meetings", "one")["properties"]) | set(schemas.schema("webinars", "one")["properties"])
-    # Seen in answers, but not documented.
+    # Zoom's answers contain `rc_reason`, but Zoom does not document it.
     pairs = {"Participant": (ours["Participant"] - {"rc_reason"}, fields - NOT_IN_LISTS), "Sample": (ours["Sample"], set(zoom_sample()))}
     for name, group in {"CpuPressureLevel": "cpu_pressure_level", "WifiRssi": "wifi_rssi"}.items():
         described = zoom_sample()[group]
@@ -120,7 +120,7 @@ class Python:
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             (folder / "openapi.json").write_text(json.dumps(self.description))
-            # Otherwise it formats what it has generated.
+            # By default, the generator also formats the generated code.
             (folder / "generator.json").write_text(json.dumps({"post_hooks": []}))
             made = execute(
                 [

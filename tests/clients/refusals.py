@@ -6,13 +6,14 @@ The service gets into each state by its own limits and callers; the simulator by
 from processes import Service, Sim
 from scene import BIG, PER_DAY, PER_SECOND, SMALL, TOO_OLD, UNKNOWN, WEBINAR, together
 
-# Every `Retry-After` here is longer, so a client that waits for it is noticed.
+# The `Retry-After` of every refusal in `sessions` is longer, so a client that waits for it is noticed.
 AT_ONCE_SECONDS = 10
 # The `Retry-After`, in seconds, of refusals that clients retry.
 WAIT_SECONDS = 3
 WRONG = "a-wrong-token"
 ID_OF_NOBODY = "1"
-# Behind the service: one each for the unknown, the small and the old meeting and the webinar's id, three for the big meeting.
+# The calls to Zoom that the service makes for one client: one each for the unknown, the small and the old meeting and the
+# webinar's id, and three for the big meeting.
 CALLS = 7
 
 
@@ -21,7 +22,7 @@ def step(identifier, **more):
 
 
 def sessions(scene, client, base, minute, spent):
-    """Pairs of a name and a session; the last two differ in the state of the service."""
+    """Pairs of the names of steps and a session. `minute` is for a caller with a limit, `spent` for a service without calls left."""
     errors = {
         "404, no such meeting": step(UNKNOWN),
         "404, no such participant": step(SMALL, do="one", participant=ID_OF_NOBODY),
@@ -32,7 +33,7 @@ def sessions(scene, client, base, minute, spent):
     if client == "pyzoom":
         errors["404/2300, another path"] = step("", do="meetings")
     yield list(errors), {**base, "steps": list(errors.values())}
-    # Clients that fetch a new token after a 401 get the same error again: its credentials are wrong, too.
+    # Clients that fetch a new token after a 401 get the same error again, because the credentials are wrong, too.
     wrong = {"access_token": WRONG, "secret": "wrong"}
     yield ["401, a wrong token"], {**base, **wrong, "steps": [step(SMALL)]}
     yield ["401, wrong credentials"], {**base, "secret": "wrong", "steps": [step(SMALL)]}
@@ -71,7 +72,7 @@ def check(scene, client):
 
 
 def patience(scene):
-    """Clients that retry wait for the time of `Retry-After`, and get the page, from both."""
+    """Clients that retry wait for the time of `Retry-After`, and get the page, both directly and through the service."""
     with Sim(scene.sim_binary) as zoom, Service(scene.service_binary, zoom, server__wait="1s") as service:
         for number, client in enumerate(("curl", "requests")):
             identifier = zoom.meeting(number)

@@ -42,7 +42,7 @@ def twice(identifier):
 
 
 def documented(identifier):
-    """As Zoom's documentation says."""
+    """Encodes an id as Zoom's documentation says."""
     return twice(identifier) if identifier.startswith("/") or "//" in identifier else once(identifier)
 
 
@@ -51,7 +51,7 @@ def key_of(caller):
 
 
 class Reference:
-    """What Zoom sends, read with requests as documented; not with a client under test."""
+    """Zoom's own pages, read with requests as documented, and not with a client under test."""
 
     def __init__(self, sim):
         self.api, self.known = f"{sim.url}/v2", {}
@@ -127,13 +127,13 @@ class Scene:
         self.running.close()
 
     def forget(self):
-        """Empties the service's cache and the list of the calls behind it."""
+        """Empties the service's cache and the list of the calls that it made to Zoom."""
         if ask(self.service.ops, "DELETE", "/cache").status != 204:
             raise AssertionError("the cache cannot be purged")
         self.behind.order("DELETE", "calls")
 
     def spend(self):
-        """Uses up the day of `spent`, which has one call. Again before each use: it may be another day."""
+        """Uses up the day of `spent`, which has one call. Needed before each use, because a new UTC day may have begun."""
         for identifier in (EXAMPLE, SMALL):
             self.spent.get(f"/qos/{identifier}")
 

@@ -16,7 +16,7 @@ PATHS = {
 
 
 def relaxed(schema):
-    """The schema, with what is known of Zoom's answers where they differ from it."""
+    """The schema, changed where Zoom's answers are known to differ from it."""
     if isinstance(schema, list):
         return [relaxed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -40,7 +40,7 @@ VALIDATORS = {asked: jsonschema_rs.Draft7Validator(schema(*asked), validate_form
 
 
 def errors(step, page):
-    """Where a page or participant is not as described. Pages larger than Zoom's largest are this service's own."""
+    """Where a page or participant is not as described. The size of a page above 10 is not compared: only this service has such pages."""
     if page.get("page_size", 0) > 10:
         page = {**page, "page_size": 10}
     do = "one" if step["do"] == "one" else "list"

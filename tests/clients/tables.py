@@ -1,4 +1,4 @@
-"""What csv, pandas and DuckDB read from a table in CSV is what the same rows have in NDJSON."""
+"""csv, pandas and DuckDB read the same values from a table in CSV as the same rows have in NDJSON."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ import requests
 from scene import BIG, EXAMPLE, PATIENCE_SECONDS, UUIDS, WEBINAR, key_of, once
 
 CALLER = "tables"
-# Of the demo.
+# The demo's meeting with odd values.
 ODD = "95550001111"
 MEETINGS = [EXAMPLE, BIG, WEBINAR, ODD, UUIDS["two slashes first"]]
 # A spreadsheet takes a text with one of these at its beginning for a formula.
@@ -87,13 +87,13 @@ def is_same(cell, value):
 
 def plain(value):
     if isinstance(value, str):
-        # Half of a pair has no form in UTF-8.
+        # Half of a surrogate pair cannot be encoded in UTF-8.
         return re.sub("[\ud800-\udfff]", "\ufffd", value)
     return {None: "", True: "true", False: "false"}[value]
 
 
 def numbers(text, expected):
-    """As pandas reads the table without being told anything: the measurements are numbers."""
+    """pandas, without options, must read the measurements of a table as numbers."""
     table = pandas.read_csv(io.BytesIO(text), low_memory=False)
     for name in table.columns:
         written = [row.get(name) for row in expected]

@@ -16,9 +16,9 @@ class Step:
     name: str
     meeting: str
     step: dict
-    # Zoom refuses what the client sends; the service answers all the same.
+    # Zoom refuses what the client sends, but the service answers it.
     zoom_refuses: bool = False
-    # The number of rows is right, but pages are not Zoom's: it has no pages of this size, or the client joins them.
+    # Only the rows are compared, not the pages: Zoom has no pages of this size, or the client joins them.
     rows_only: bool = False
 
     @property
@@ -74,7 +74,7 @@ def steps(client, reference):
     if client == "pyzoom":
         more = {"do": "merged"}
         yield listed("its own pager", SMALL, spelling, more=more, rows_only=True)
-        # Zoom binds a token to the type and size that its pager leaves out.
+        # Zoom binds a token to the type and size that pyzoom's pager leaves out.
         yield listed("its own pager with sizes", BIG, spelling, LARGEST, "past", more=more, zoom_refuses=True, rows_only=True)
 
 
@@ -100,7 +100,7 @@ def expected_pages(step, reference):
 
 
 def differences(step, outcome, reference):
-    """What is wrong with an outcome; empty if it is what Zoom has."""
+    """The first difference between an outcome and Zoom's pages; empty if there is none."""
     if outcome["refused"]:
         return f"refused: {outcome['refused']}"
     if step.rows_only:

@@ -43,7 +43,7 @@ def mounted(image):
 
 
 def volume():
-    """The name of a new one."""
+    """Creates a volume, and returns its name."""
     name = f"zoom-qos-proxy-test-{os.getpid()}"
     removed_at_the_end("volume", "rm", "--force", name)
     return ask("volume", "create", name)
@@ -102,6 +102,6 @@ class Container:
         return ended.stdout + ended.stderr
 
     def status_of_process(self):
-        """The kernel's figures of it, by name."""
+        """The fields of /proc/PID/status of the container's process, by name."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as lines:
             return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)

@@ -24,7 +24,7 @@ from podman import Container, ask, inspect, mounted, run, volume
 PROGRAM = "/usr/local/bin/zoom-qos-proxy"
 MEETING = "/qos/85746065432"
 SECRETS = {"account_id": "sim-account", "client_id": "sim-client", "client_secret": "sim-secret"}
-# The simulator is on another host and has no TLS, and the service has no callers.
+# Expected warnings: the simulator is on another host without TLS, and the service has no callers file.
 ANNOUNCED = ("http sends secrets unencrypted", "callers.file: is not set")
 SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox", "toybox"}
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -91,7 +91,7 @@ class Image(unittest.TestCase):
         self.assertEqual(found, [])
         self.assertIn(run("run", "--rm", "--entrypoint=/bin/sh", IMAGE, "-c", "true").returncode, (126, 127))
 
-    def test_a_wrong_configuration_is_told_and_ends_it(self):
+    def test_a_wrong_configuration_is_reported_with_status_78(self):
         ended = run("run", "--rm", "--read-only", IMAGE, "check-config")
         self.assertEqual(ended.returncode, 78)
         for key in SECRETS:

@@ -40,13 +40,13 @@ def check(binaries):
 
 
 def choices(dashboard):
-    """Values of the variables: of both meetings, and of each choice that has one."""
+    """The values of the variables to try: the second meeting, and the first one with each group."""
     variables = {each["name"]: each for each in dashboard["templating"]["list"]}
     if set(variables) != {"datasource", "meeting", "type", "group"} or variables["datasource"]["query"] != INFINITY:
         raise AssertionError(f"other variables: {list(variables)}")
     groups = [option["value"] for option in variables["group"]["options"]]
     chosen = {"type": variables["type"]["options"][0]["value"], "group": groups[0]}
-    # The sharing of the screen is not measured for everybody, and its output for nobody.
+    # The simulator measures `as_output` for no participant.
     return [{**chosen, "meeting": MEETINGS[1]}, *({**chosen, "meeting": MEETINGS[0], "group": group} for group in groups if group != "as_output")]
 
 

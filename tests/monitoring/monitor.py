@@ -33,9 +33,9 @@ RULES = FILES / "rules.yaml"
 PREFIX = "zoom_qos_proxy_"
 # In every selector of the rules, where the chart inserts its release's namespace.
 ANY_NAMESPACE = 'namespace=~".*"'
-# Longer than the traffic needs until everything has occurred: about 20 s.
+# The maximum time to wait for all alerts and panels, in seconds. The traffic needs about 20 s to cause them.
 LONGEST = 75
-# The variables that Grafana would insert: all namespaces, and none; all jobs and replicas.
+# The values of Grafana's variables, which select everything. `.*` also matches series without a namespace.
 VARIABLES = {"$__rate_interval": "5s", "$__range": "5m", "$namespace": ".*", "$job": ".+", "$instance": ".+"}
 # The panels have content once the traffic has caused these.
 SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome in (
@@ -43,10 +43,10 @@ SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome 
 SEEN += [f'zoom_qos_proxy_refusals_total{{by="{by}"}} > 0' for by in (
     "budget_second", "budget_day", "queue", "caller", "zoom_second", "zoom_day", "credentials")]
 SEEN += [f'zoom_qos_proxy_stale_answers_total{{detail="{detail}"}} > 0' for detail in ("revalidating", "zoom_failed")]
-# While it was there, and after it was gone.
+# While Redis was up, and after it stopped.
 SEEN += ["max_over_time(zoom_qos_proxy_redis_up[5m]) == 1", "zoom_qos_proxy_redis_up == 0"]
 SEEN += [f'zoom_qos_proxy_{name}{{caller="backfill"}} > 0' for name in ("caller_permits_queued", "caller_oldest_wait_seconds")]
-# In a histogram the first bucket must not have half of all values, and no value may lie beyond the last.
+# The first bucket of a histogram must have less than half of the values, and no value may be above the bound of the last.
 FIT = [
     f'sum({metric}_bucket{{{labels}le="{first}"}}) < 0.5 * sum({metric}_count{{{labels.rstrip(",")}}}) and '
     f'sum({metric}_bucket{{{labels}le="{last}"}}) == sum({metric}_count{{{labels.rstrip(",")}}})'
@@ -92,7 +92,7 @@ def main(service, sim, prometheus, promtool):
 
 
 def after_midnight():
-    """Near midnight a forecast means nothing, and at midnight the counts restart."""
+    """Waits for the next UTC day if this one ends soon: forecasts mean nothing then, and at midnight the counts restart."""
     now = datetime.datetime.now(datetime.timezone.utc)
     left = 86_400 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
     if left < LONGEST + 60:
@@ -122,7 +122,7 @@ def panels(as_written=False):
 
 
 def live(server, stage, alerts):
-    """Panels without data, whatever the traffic."""
+    """Runs the traffic. Returns the panels that show nothing, the alerts that are not raised, and other failures."""
     # The last one is a negative control: missing data must be noticed.
     ghost = ("control", PREFIX + "no_such_metric")
     wanted = dict([*panels(), *((f"traffic: {e}", e) for e in SEEN), *((f"buckets: {e}", e) for e in FIT), ghost])
@@ -165,7 +165,7 @@ def live(server, stage, alerts):
 
     findings = broken + [f"no number: {name}: {wanted[name]}" for name in waiting if name != "control"]
     if "control" not in waiting:
-        findings.append("control: a metric that there is not gives a number")
+        findings.append("control: a metric that does not exist returns a number")
     for rule in alerts:
         alert = raised.get(rule["name"])
         if alert is None:

@@ -68,7 +68,7 @@ class Busy(Scene):
     }
 
     def prepare(self):
-        # With so much weight beside them, the others spend their small shares of the day early.
+        # The idle caller has most of the weight, so the shares of the others are small, and are spent early in the day.
         unused = hashlib.sha256(b"key-of-nobody").hexdigest()
         callers = f'[[caller]]\nname = "idle"\nweight = 1000\nkey_sha256 = "{unused}"\n'
         for name, key in KEYS.items():
@@ -86,7 +86,7 @@ class Busy(Scene):
             for _ in range(20):
                 get(ODD)
             get(ODD, ("If-None-Match", answer.header("ETag")))
-        self.at_once([self.cold()] * 3, keys["dashboards"])  # one flight, for which two callers wait
+        self.at_once([self.cold()] * 3, keys["dashboards"])  # one flight, for which all three requests wait
         self.at_once([self.cold() for _ in range(3)], keys["limited"])
         self.at_once([self.cold(30) for _ in range(10)], keys["backfill"])
         get("/qos/90000000000")  # no such meeting
@@ -133,7 +133,7 @@ class DayPaused(SecondPaused):
 
 
 class DaySpent(Scene):
-    """Polling for which the day's calls do not suffice: first on course, then spent."""
+    """Polling for which the day's calls do not suffice: first they are on course to run out, then they are spent."""
 
     settings = {
         "limits__heavy_per_day": "60",
@@ -151,7 +151,7 @@ class DaySpent(Scene):
 
 
 class FilesBroken(Scene):
-    """Files that were good at the start."""
+    """A callers file and a folder for the day's count that become unusable, and a missing file with an issuer's keys."""
 
     def prepare(self):
         self.callers = self.folder / "callers.toml"

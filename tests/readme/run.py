@@ -3,9 +3,9 @@
     run.py [--verbose]
 
 It needs the programs of `cargo build --workspace --bins --example demo`, and the helm of the chart's tests. The lines run in one
-bash, in a copy of the checkout, as a reader would type them one after the other. What differs from the page is said in `adapted`
-and in stand_ins.py, and nowhere else. A line must end with status 0; a comment that begins with a status is compared with the
-answer; the JSON block after a line is compared with what the line prints ("…" stands for anything).
+bash, in a copy of the checkout, as a reader would type them one after the other. Only `adapted` and stand_ins.py change what the
+lines do. A line must end with status 0; a comment that begins with a status is compared with the answer; the JSON block after a
+line is compared with what the line prints ("…" stands for anything).
 """
 
 import fcntl
@@ -206,7 +206,7 @@ class Reader:
 
 
 def copy(into):
-    """The checkout of git, with the debug/ build in place of release/."""
+    """Copies the files that git tracks, and links the debug build."""
     files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], check=True, stdout=subprocess.PIPE, text=True).stdout
     for name in files.split("\0")[:-1]:
         if (ROOT / name).is_file():
@@ -222,7 +222,7 @@ def problem_with(line, said, expected):
     status = re.search(r"# ([1-5]\d\d)\b", line)
     if status and not re.search(rf"^HTTP/1\.1 {status[1]}\b", said, re.M):
         return f"the page says {status[1]}"
-    # An unexpected error is an answer, too, and curl exits with 0.
+    # curl exits with 0 for an error response, too, so an unexpected problem must be detected in the output.
     if not status and "urn:zoom-qos-proxy:problem:" in said:
         return "a problem was answered"
     if expected is not None and not is_like(expected, json.loads(said[said.index("{"):])):
@@ -231,7 +231,7 @@ def problem_with(line, said, expected):
 
 
 def main():
-    # Ending this process ends all that it started.
+    # SIGTERM raises an exception, so that the processes started here are stopped, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     page = blocks((ROOT / "README.md").read_text())
     lines = [(number + at, line, language, place) for place, (language, number, body) in enumerate(page)

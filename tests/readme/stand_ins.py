@@ -2,7 +2,7 @@
 
     stand_ins.py docker|kubectl|helm|cargo ARGUMENT...
 
-Each does what the line is about, with the project's own program in the place of the container or the pod, and refuses a line
+Each does what the line asks for, with the project's own program in the place of the container or the pod, and refuses a line
 that it does not know. The real ones: `make image-test` (podman, release build), helm/e2e.sh (a cluster).
 """
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from joserfc import jwe, jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-# Both libraries advise against algorithms and keys that this suite is about.
+# Both libraries warn about algorithms and keys that this suite tests.
 warnings.filterwarnings("ignore", module=r"jwt|joserfc")
 
 AUDIENCE = "zoom-qos-proxy"
@@ -74,7 +74,7 @@ class Key:
 
     def by_joserfc(self, claims, **head):
         head = self.head(head)
-        # joserfc checks members that it knows; those of attackers are not registered.
+        # By default, joserfc rejects members of the head that are not registered, such as those of attackers.
         registry = jws.JWSRegistry(algorithms=[head["alg"]], strict_check_header=False)
         key = self.ours.import_key(self.pem())
         return jws.serialize_compact(head, json.dumps(claims).encode(), key, registry=registry)
@@ -94,7 +94,7 @@ def claims_of(issuer, subject="ann", **more):
 
 
 class AnySecret(jwt.algorithms.HMACAlgorithm):
-    """PyJWT refuses to take a public key for a secret. An attacker does not."""
+    """HMAC with any secret. PyJWT refuses a public key as the secret, but an attacker would use one."""
 
     def prepare_key(self, key):
         return key

@@ -41,7 +41,7 @@ class Scene:
 
     @contextlib.contextmanager
     def service(self, *entries, callers=('name = "ann"\nsubject = "ann"',)):
-        """A service with these issuers and callers, and one with a key."""
+        """A service with these issuers and callers, and one caller with a key."""
         self.files += 1
         path = self.folder / f"callers-{self.files}.toml"
         digest = hashlib.sha256(CALLER_KEY.encode()).hexdigest()
@@ -63,7 +63,7 @@ class Scene:
         return found == status
 
     def jwks_file(self, name, keys):
-        """Writes the keys, by a rename as a mounted volume is changed."""
+        """Writes the keys to a file, which it replaces by a rename, as a mounted Secret changes."""
         path = self.folder / name
         following = path.with_suffix(".next")
         following.write_text(json.dumps({"keys": keys}))
@@ -121,7 +121,8 @@ def refused(answer, reason):
 
 
 def rotation(scene):
-    """A key in a file counts within 5 s, one at a URL with its first token; and the one before ends."""
+    """A new key is used within 5 s if it is in a file, and from its first token on if it is at a URL. Tokens by the removed key are
+    then refused."""
     old, new = Key("ES256", "old"), Key("EdDSA", "new")
     with Issuer([old.jwk_by_pyjwt()]) as at_url, Issuer([]) as in_file:
         path = scene.jwks_file("rotated.json", [old.jwk_by_joserfc()])
@@ -147,7 +148,7 @@ def rotation(scene):
 
 
 def away(scene):
-    """An issuer that is away stops neither its known keys nor other callers."""
+    """An unavailable issuer affects neither tokens by its known keys nor other callers."""
     key = Key("PS256")
     with Issuer([key.jwk_by_joserfc()]) as issuer:
         entry, token = issuer.entry("i", f'jwks_url = "{issuer.url}/keys"'), key.by_pyjwt(claims_of(issuer.url))
@@ -169,7 +170,7 @@ def away(scene):
 
 
 def slow(scene):
-    """The first token waits for the first keys; nobody else waits."""
+    """The first token waits for the first keys; callers with a key do not wait."""
     key = Key("RS384")
     with Issuer([key.jwk_by_pyjwt()]) as issuer:
         issuer.delay = 1
@@ -186,7 +187,7 @@ def slow(scene):
 
 
 def many(scene):
-    """An issuer with 1,000 keys; tokens without `kid` try them all, and delay nobody else."""
+    """An issuer with 1,000 keys. A token without `kid` is tried with all of them, and delays no other caller."""
     keys = [Key("ES256", str(number)) for number in range(MANY)]
     with Issuer([key.jwk_by_joserfc() for key in keys]) as issuer:
         with scene.service(issuer.entry("i")) as service:

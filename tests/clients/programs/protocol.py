@@ -10,7 +10,7 @@ import time
 
 import requests
 
-# More than any walk here has.
+# More pages than any walk here has.
 MOST_PAGES = 100
 
 
@@ -62,7 +62,7 @@ def outcome(client, step):
             pages.append(getattr(client, step["do"])(step))
     except Refused as refusal:
         refused = refusal.args[0]
-    except Exception as error:  # noqa: BLE001 which one it is, is the question
+    except Exception as error:  # noqa: BLE001 the kind of error is a part of the outcome
         refused = {"raised": f"{type(error).__module__}.{type(error).__name__}", "text": str(error)}
     return {"pages": pages, "refused": refused, "seconds": time.monotonic() - began}
 

@@ -1,5 +1,4 @@
-"""Sums the latencies of meetings, read with the client that openapi-python-client generates. Prints how many there are and their
-sum, for each meeting."""
+"""Prints the number and the sum of each meeting's latencies, read with the client that openapi-python-client generates."""
 
 import json
 import sys

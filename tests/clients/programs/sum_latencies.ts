@@ -1,5 +1,5 @@
-// Sums the latencies of meetings, read with the types that openapi-typescript generates. Has no cast, so it compiles only if
-// /openapi.json types every measurement. Prints how many there are and their sum, for each meeting.
+// Prints the number and the sum of each meeting's latencies. Uses the types that openapi-typescript generates and no cast,
+// so it compiles only if /openapi.json types `latency_ms` in every group.
 import createClient from 'openapi-fetch'
 import type { components, paths } from './openapi.d.ts'
 

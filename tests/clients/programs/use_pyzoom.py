@@ -5,7 +5,7 @@ import logging
 from protocol import access_token, path, query, serve
 from pyzoom import ZoomClient
 
-# It logs each error with the answer's body.
+# pyzoom logs each error with the answer's body.
 logging.disable()
 
 
@@ -20,7 +20,7 @@ class Pyzoom:
         return self.client.raw.get(path(step), query(step)).json()
 
     def merged(self, step):
-        """Its own pager, which sends the token alone after the first page, and returns one page with all rows."""
+        """pyzoom's own pager, which sends only the token after the first page, and returns one page with all rows."""
         return self.client.raw.get_all_pages(path({**step, "do": "list"}), query(step))
 
     def meetings(self, _step):

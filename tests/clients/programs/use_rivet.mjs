@@ -1,5 +1,5 @@
-// @zoom/rivet, Zoom's own SDK. Its token address is fixed, so it gets tokens from a store of its user's; the API's address is
-// an option of its endpoints.
+// @zoom/rivet, Zoom's own SDK. Its token address is fixed, so it gets tokens from a store that its user provides; the API's
+// address is an option of its endpoints.
 
 import { createRequire } from 'node:module'
 

@@ -164,7 +164,7 @@ async function fromOrigin (meeting, originPort) {
   return answer
 }
 
-/** A whole meeting of one row. One text holds everything, because the service cleans what it knows and `""`. */
+/** A whole meeting of one row. One text holds everything, because the service would clean known fields and empty texts. */
 function page ({ headers, body }) {
   const origin = JSON.stringify({ headers, body: body.toString() })
   const participants = [{ user_id: '1', origin_answer: origin }]

@@ -29,7 +29,7 @@ export function settingsFor (test, scale) {
   }
 }
 
-/** None of them outlives this process, however it ends. */
+/** The programs to kill when this process exits. */
 const running = new Set()
 process.on('exit', () => running.forEach(child => child.kill('SIGKILL')))
 

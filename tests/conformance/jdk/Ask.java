@@ -3,7 +3,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse.BodyHandlers;
 
-/** Asks 100 times, as a program does that uses the JDK's client as it is: it prefers HTTP/2, and so offers h2c. */
+/** Sends 100 requests with the JDK's client in its default configuration, which prefers HTTP/2 and so offers h2c. */
 class Ask {
     public static void main(String[] arguments) throws Exception {
         var client = HttpClient.newHttpClient();
@@ -15,7 +15,7 @@ class Ask {
             }
         }
         System.out.println("ok");
-        // The caller counts connections while this one is there.
+        // Do not exit before the caller has counted the connections.
         System.in.read();
     }
 }

@@ -16,7 +16,7 @@ FRESH = "zoom-qos-proxy; hit; ttl=[0-9]+"
 # Codes that no scenario can provoke reliably, and why. Their examples in the description are checked all the same.
 NOT_PROVOKED = {
     "internal_error": "it would be a bug",
-    "shutting_down": "a connection that is kept through the drain gets this word, or just its end",
+    "shutting_down": "during the drain, a kept connection gets this answer or is just closed, depending on the timing",
 }
 
 
@@ -301,7 +301,7 @@ SCENARIOS = [
 
 
 def provoke(binaries):
-    """All of them. Each scenario has its own processes, so they can run in parallel."""
+    """Runs all scenarios. Each has its own processes, so they can run in parallel."""
     kept = Captures()
 
     def play(scenario):

@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-# Longer than any wait here takes.
+# In seconds, longer than any wait here takes.
 PATIENCE = 30
 
 
@@ -150,7 +150,7 @@ class Process:
         self.new.put(None)
 
     def first(self, find):
-        """The first line that matches."""
+        """The first result of `find` for a line that is not empty."""
         while True:
             line = self.new.get(timeout=PATIENCE)
             if line is None:

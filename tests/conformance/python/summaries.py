@@ -99,18 +99,18 @@ class Object:
         self.pairs = pairs
 
     def first(self, name):
-        """The first text or number of this name."""
+        """The first value of this name that is a text or a number."""
         fits = (value for key, value in self.pairs if key == name and isinstance(value, str | float))
         return next(fits, None)
 
 
 def text(name):
-    """A text that every database can hold: JSON may contain half a character."""
+    """The text in JSON's escapes, which every database can store: JSON texts may contain half of a surrogate pair."""
     return json.dumps(name)[1:-1]
 
 
 def rank(name, known, others):
-    """Where it stands: known names first, then others as they appear."""
+    """The position of a name: known names come first, then others in the order of their first use."""
     if name in known:
         return known.index(name)
     return len(known) + others.setdefault(name, len(others))
@@ -233,7 +233,7 @@ def check(service, meeting, folder, met):
 
 
 def control(service, folder):
-    """Mistakes that are not found."""
+    """The deliberate mistakes that are not found."""
     path = "/qos/98765432101"
     samples = Samples(service.get(f"{path}?type=past").body, folder)
     summary = json.loads(service.get(f"{path}/summary?type=past").body)

@@ -88,7 +88,7 @@ def cache_status(answer):
     if "hit" in told and not told.keys() <= {"hit", "ttl", "detail"}:
         wrong.append("a hit is neither forwarded nor stored")
     if told.get("ttl", 0) >= 0 and "detail" in told:
-        wrong.append("a fresh hit needs no excuse")
+        wrong.append("a fresh hit has no detail")
     return [f"Cache-Status {field!r}: {what}" for what in wrong]
 
 
