@@ -74,7 +74,7 @@ check-format:
 	$(call heading,format)
 	cargo fmt --all --check
 
-# Not through RUSTFLAGS, which would build every dependency a second time.
+# `-D warnings` is an argument and not in RUSTFLAGS, which would build every dependency a second time.
 check-clippy:
 	$(call heading,clippy)
 	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -36,7 +36,7 @@ fn validated_only(bencher: Bencher<'_, '_>, size: &Size) {
     });
 }
 
-/// Into a tree and back, without cleaning.
+/// Parses the page into a tree and writes it back, without cleaning.
 #[divan::bench(args = SIZES.map(Size::from))]
 fn through_a_tree(bencher: Bencher<'_, '_>, size: &Size) {
     let zoom = size.page();
@@ -64,7 +64,7 @@ impl std::fmt::Display for Size {
 }
 
 impl Size {
-    /// Compact, as Zoom sends it; about 1.3 KB per sample.
+    /// A page without white space, as Zoom sends it; about 1.3 KB per sample.
     fn page(&self) -> String {
         let mut random = fastrand::Rng::with_seed(7);
         let rows: Vec<_> =

@@ -61,7 +61,7 @@ async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>>
         }
     };
     app.run(stop, None).await?;
-    // Writes the last lines of the log, so that ours comes after them.
+    // Writes the last lines of the log, so that "stopped" comes after them.
     drop(logs);
     println!("stopped");
     Ok(())

@@ -702,7 +702,7 @@ fn a_limit_above_the_plans_is_allowed_with_a_warning() {
 #[test]
 fn a_secret_comes_as_text_or_in_a_file_never_both() {
     let setup = Setup::empty();
-    // With the byte order mark and line endings that editors on Windows add.
+    // The file has the byte order mark and the line ending that editors on Windows add.
     let id = setup.mount("id", b"\xef\xbb\xbffrom-file\r\n");
     let config = setup
         .file(format!("[zoom]\naccount_id = \"from-text\"\nclient_id_file = \"{id}\"\n"))

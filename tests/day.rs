@@ -32,7 +32,7 @@ const MINUTE: u32 = 60;
 const SECOND: Duration = Duration::from_secs(1);
 /// The 60,000 calls a day of the business plan, less a tenth.
 const A_DAY: u64 = 54_000;
-/// The interval at which `src/quota/rate.rs` permits calls of the business plan's 40 a second, less a tenth.
+/// The interval at which `src/quota/rate.rs` permits calls with the business plan's limit of 40 a second, less a tenth.
 const A_CALL_EVERY: Duration = Duration::from_micros(28_857);
 const A_CALL_TAKES: Duration = Duration::from_millis(100);
 const POLLED_EVERY: u32 = 30;

@@ -476,7 +476,7 @@ fn a_held_caller_is_not_held_beyond_midnight() {
     let callers = greedy_from(&[("scanner", 1, 0), ("a", 1, DAY)]);
     let callers = callers.into_iter().map(|caller| Caller { exist: false, ..caller }).collect();
     let mut day = Day::new(Plan { per_day: 120, per_second: 1 }, callers);
-    // It is held after 50 s, and may then fetch every four hours.
+    // The scanner is held after 50 s, and may then fetch every four hours.
     day.run(0..DAY - 10);
     let denied = day.rule.check("scanner", &day.state(DAY - 10)).err();
     let denied = denied.unwrap_or_else(|| panic!("it may still call"));

@@ -64,7 +64,7 @@ export class Service {
       zoom__client_secret: 'sim-secret',
       ...settings
     }
-    // Without this process's environment: a QOS_PROXY__ variable in it would change the test.
+    // Do not pass on this process's environment: a QOS_PROXY__ variable in it would change the test.
     const pairs = Object.entries(values).map(([key, value]) => [`QOS_PROXY__${key.toUpperCase()}`, value])
     const { found, stop } = await start([binary], Object.fromEntries(pairs), line => {
       const entry = line.startsWith('{') && JSON.parse(line)

@@ -165,7 +165,7 @@ def test_e2e_takes_every_form_of_an_images_name(cluster, image, registry, reposi
     assert done.returncode == 0, done.stdout + done.stderr
     [install] = [line.split() for line in record if line.startswith("helm install ")]
     given = {"registry": registry, "repository": repository, "tag": tag, "digest": digest}
-    # A name without a registry is that of an image on the nodes.
+    # An image without a registry must be present on the nodes.
     given["pullPolicy"] = "IfNotPresent" if registry else "Never"
     for key, value in given.items():
         assert f"image.{key}={value}" in install

@@ -32,7 +32,7 @@ def test_a_release_names_the_repository_the_image_and_the_changes(tmp_path):
         assert (ROOT / link["url"].removeprefix(f"{REPOSITORY}/blob/v{META['version']}/")).exists()
     changes = yaml.safe_load(annotations["changes"])
     assert len(changes) > 5 and {each["kind"] for each in changes} == {"added"}
-    # Each is a whole bullet of the CHANGELOG.
+    # Each change is a whole bullet of the CHANGELOG.
     for each in changes:
         assert " ".join(each["description"].split()) in " ".join(CHANGELOG.split())
     assert set(META) <= set(meta) and META["annotations"].items() <= meta["annotations"].items(), "nothing is lost"

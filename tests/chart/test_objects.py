@@ -30,7 +30,7 @@ def pods_of(objects):
     return [(each["metadata"]["labels"], each["spec"]) for each in (template, *tests, *checks, *valkey)]
 
 
-# ---- safe whatever the values ----
+# ---- safe with all values ----
 
 
 @pytest.mark.parametrize("feature", FEATURES)
@@ -337,7 +337,7 @@ def test_a_changed_trial_secret_replaces_the_pods():
 
 
 def test_no_two_contents_have_the_same_name_and_none_can_change():
-    """So no pod can read a file that was not made for its template."""
+    """A pod can therefore read only files that were made for its template."""
     trial = ci("trial-credentials")
     for kind, ones, others in (
         ("ConfigMap", {}, {"config": {"cache": {"live_fresh": "31s"}}}),
@@ -349,8 +349,8 @@ def test_no_two_contents_have_the_same_name_and_none_can_change():
         assert named(ones, kind).keys() == named(merged(ones, {"service": {"port": 81}}), kind).keys()
         for name, each in named(ones, kind).items():
             assert re.fullmatch(r".+-[0-9a-f]{10}", name)
-            # Argo CD does not know earlier revisions when it renders the chart, so it prunes their objects. PruneLast makes this the
-            # last step.
+            # Argo CD does not know earlier revisions when it renders the chart, so it prunes their objects. PruneLast makes
+            # this the last step.
             assert each["metadata"]["annotations"] == {"argocd.argoproj.io/sync-options": "PruneLast=true"}
 
 

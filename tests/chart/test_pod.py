@@ -41,7 +41,7 @@ def test_it_starts_and_helm_test_finds_it(feature, tmp_path):
             assert asked.returncode == 0, asked.stderr
         assert (tmp_path / "state/day.json").exists()
         service.terminate()
-        # The kubelet's timeout.
+        # The kubelet kills the container after this time.
         assert service.wait(objects.pod["terminationGracePeriodSeconds"]) == 0
     finally:
         service.kill()

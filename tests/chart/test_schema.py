@@ -90,7 +90,7 @@ REFUSED = {
     "the same on pods": (at("podLabels", {"app.kubernetes.io/component": "x"}), "app.kubernetes.io/component"),
     "an annotation of the chart": (at("podAnnotations", {"kubectl.kubernetes.io/default-container": "x"}), "kubectl.kubernetes.io/default-container"),
     "a label as a number": (at("podLabels", {"a": 1}), "podLabels.a: Invalid type"),
-    # reaching it
+    # Services, Ingress and HTTPRoute
     "an unknown type of service": (at("service.type", "ExternalName"), "service.type"),
     "port 0": (at("service.port", 0), "service.port"),
     "an Ingress without a host": (at("ingress.enabled", True), "ingress.hosts: Array must have at least 1 items"),
@@ -260,7 +260,7 @@ def paths():
 
 
 def outcome(values):
-    """The rendered objects, or that the values are rejected."""
+    """The rendered objects, or the error if the values are rejected."""
     try:
         return render(values)
     except AssertionError as refused:

@@ -227,7 +227,7 @@ def test_helm_4_takes_over_from_helm_3_and_gives_back(tmp_path):
     cluster.apply("install", {})
     old = cluster.pod()
     cluster.version = 4
-    # The same configuration, whose immutable ConfigMap must not change, and then another.
+    # First the same configuration, whose immutable ConfigMap must not change, then another.
     cluster.apply("upgrade", at("service.port", 81))
     assert cluster.pod() == old
     cluster.apply("upgrade", at("config.cache.live_fresh", "31s"))

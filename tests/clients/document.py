@@ -60,7 +60,7 @@ def ran(scene, heading, language, text, is_right):
     text = text.replace("https://qos.example", f"http://{scene.service.callers}")
     if "/v2/" not in text and "format=csv" in text:
         text = text.replace(EXAMPLE, TABLE)
-    # JavaScript looks for packages beside the file.
+    # Node looks for packages beside the file.
     with tempfile.TemporaryDirectory(dir=scene.node_modules) as folder:
         done = run(scene, language, text, folder)
         if done.returncode != 0 or not is_right(done.stdout):
@@ -84,7 +84,7 @@ def run(scene, language, text, folder):
 
 
 def expected(scene):
-    """The number of minutes over a limit, the first and the last of them, for each participant who has one."""
+    """For each participant with minutes over a limit: their number, the first and the last."""
     text = tables.fetch(scene, TABLE, {"type": "past", "format": "csv", "rows": "group"}).text
     times = collections.defaultdict(set)
     for row in csv.DictReader(text.splitlines()):

@@ -96,7 +96,7 @@ class TypeScript:
         self.modules, self.description = pathlib.Path(scene.node_modules), description
 
     def run(self, arguments):
-        # The program's packages are looked for beside it.
+        # Node looks for the program's packages beside it.
         with tempfile.TemporaryDirectory(dir=self.modules) as folder:
             folder = pathlib.Path(folder)
             (folder / "openapi.json").write_text(json.dumps(self.description))

@@ -81,7 +81,7 @@ class Reference:
 
 
 class Scene:
-    """All processes; each of `clients` is a caller."""
+    """All processes of the suite. Each of `clients` is a caller of the service."""
 
     def __init__(self, service_binary, sim_binary, python, node_modules, clients):
         self.service_binary, self.sim_binary, self.python, self.node_modules = service_binary, sim_binary, python, node_modules
@@ -166,7 +166,7 @@ class Scene:
 
 
 def together(*calls):
-    """Runs these at the same time."""
+    """Runs these calls at the same time."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 

@@ -5,7 +5,7 @@ import dataclasses
 import schemas
 from scene import BIG, EXAMPLE, LARGEST, SIZES, SMALL, UUIDS, WEBINAR, documented, once, together, twice
 
-# Not among the keys that the service promises.
+# The service does not promise these keys.
 NOT_COMPARED = {"meeting_number", "webinar_number"}
 
 

@@ -42,7 +42,7 @@ class Image(unittest.TestCase):
     def test_scanners_find_the_crates_in_it(self):
         done = crates(self.root + PROGRAM)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        # The simulator's program has no list.
+        # The simulator's program has no list of crates.
         done = crates(mounted(SIMULATOR) + "/usr/local/bin/zoom-sim")
         self.assertEqual(done.returncode, 1)
         self.assertIn("has no list of crates", done.stderr)
@@ -208,7 +208,7 @@ class Service(unittest.TestCase):
         self.assertEqual(first.get(8080, MEETING)[0], 200)
         used = calls_used(first)
         self.assertGreaterEqual(used, 1)
-        # With the image's stop signal. After the grace period podman kills it, which would give 137.
+        # podman sends the image's stop signal. If it had to kill the container after the grace period, the status would be 137.
         ask("stop", "--time=30", first.name)
         self.assertEqual(inspect("container", first.name)["State"]["ExitCode"], 0)
         self.assertEqual(calls_used(self.service(**state)), used)
@@ -245,7 +245,7 @@ def is_program(path):
 
 
 if __name__ == "__main__":
-    # Like Ctrl-C, which unittest does not count as a failed test, so that cleanup runs.
+    # Handle SIGTERM like Ctrl-C, which unittest does not count as a failed test, so that cleanup runs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     whole, base = (inspect("image", name)["Size"] / 2**20 for name in (IMAGE, BASE))
     print(f"size: {whole:.1f} MiB, of it {base:.1f} MiB the base image", flush=True)

@@ -37,7 +37,7 @@ class Scene:
         self.service = Service(service_binary, self.sim, **self.settings)
 
     def prepare(self):
-        """Before the service starts."""
+        """Called before the service starts."""
 
     def cold(self, participants=3):
         """The path of a meeting that was not requested before."""
@@ -53,7 +53,7 @@ class Scene:
 
 
 class Busy(Scene):
-    """Callers with keys, more cold meetings than permits, and everything that goes well."""
+    """Callers with keys, more cold meetings than permits, and every kind of successful answer."""
 
     zoom = {"latency_ms": 120}
     settings = {
@@ -126,7 +126,7 @@ class SecondPaused(Scene):
 
 
 class DayPaused(SecondPaused):
-    """The same for the day, whose calls other apps have spent."""
+    """Zoom answers daily 429s, because other apps have used the day's calls."""
 
     def prepare(self):
         self.sim.fault("rate_day", headers=True)

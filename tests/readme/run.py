@@ -28,11 +28,11 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-# For one whole line; `make demo` and a start take seconds.
+# The limit for one line. `make demo` and a start of the service take seconds.
 PATIENCE_SECONDS = 120
 # Programs that serve until stopped: the reader uses another terminal, or `&`.
 SERVES = re.compile(r"^(make demo|\S*/zoom-qos-proxy( &)?$|docker run --detach)")
-# Not run recursively.
+# Not run, because this test is a part of it.
 THIS_IS_IT = "make test"
 
 

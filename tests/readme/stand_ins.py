@@ -109,7 +109,7 @@ def template(release, arguments):
 
 def cargo(*arguments):
     if arguments == ("build", "--release", "--locked"):
-        # A release build takes minutes; make image-test makes one. The program of this test's own build stands in.
+        # A release build takes minutes; make image-test makes one. Here, the debug program takes its place.
         release = pathlib.Path("target/release")
         release.mkdir(parents=True)
         (release / "zoom-qos-proxy").symlink_to(CHECKOUT / "target/debug/zoom-qos-proxy")

@@ -15,7 +15,7 @@ const AT_START: [&str; 4] = ["who", "whoever", "what", "of"];
 const AFTER_SEMICOLON: [&str; 3] = ["who", "whoever", "what"];
 /// Without "what", because a list may name its parts: "two things: what happened, and what to do".
 const AFTER_COLON_OR_AND: [&str; 2] = ["who", "whoever"];
-/// After ", and", fewer words than these are no clause: "the limits, and who refused" only names two things.
+/// The least number of words of a clause after ", and": "the limits, and who refused" only names two things.
 const WORDS_OF_A_CLAUSE: usize = 5;
 
 #[test]

@@ -112,7 +112,7 @@ def with_hmac(algorithm, secret, claims, **head):
 
 
 def bad_tokens(keys, issuer, elsewhere):
-    """The kinds of bad tokens: name, token, and the beginning of the reason; None where the value is no token at all."""
+    """The kinds of bad tokens: name, token, and the beginning of the expected reason; None for values that are not tokens."""
     key, curve = keys["RS256"], keys["ES256"]
     stranger, other_curve = Key("RS256", key.kid), Key("ES256", curve.kid)
     good = claims_of(issuer)

@@ -30,7 +30,7 @@ MANY = 1000
 
 
 class Scene:
-    """The processes, and where the callers' files are."""
+    """The processes, and the folder of the callers' files."""
 
     def __init__(self, service_binary, sim_binary):
         self.binary, self.running = service_binary, contextlib.ExitStack()

@@ -2,8 +2,8 @@
 //!
 //! A request is hit by at most one fault: the first one that matches it and is not used up. At the `QoS` endpoints, faults come
 //! after the check of the access token and before the limits. A request whose answer is replaced by a fault counts in the limits,
-//! unless that answer is a 429. A fault that only spoils the natural answer (the one without a fault) has no effect on a request
-//! that the limits refuse.
+//! unless that answer is a 429. A fault that only spoils the natural answer (the one without a fault) does not change the limits,
+//! and also spoils their 429.
 
 pub(crate) mod effect;
 
@@ -147,7 +147,7 @@ pub struct Fault {
     endpoint: Option<QosEndpoint>,
     meeting: Option<String>,
     page: Option<usize>,
-    /// How many more requests it hits; `None` for all.
+    /// How many more requests the fault hits; `None` for all.
     left: Option<usize>,
 }
 

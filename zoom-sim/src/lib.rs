@@ -11,9 +11,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! It shares no type with the service, and has only Zoom's `QoS` endpoints and its token endpoint. The life of a request:
-//! `server` reads it raw, `state` records it and decides the answer (`oauth` or `qos`, with `limits`, `fault` and `meeting`),
-//! and `server/wire` sends the `reply` as decided.
+//! The simulator shares no type with the service, and has only Zoom's `QoS` endpoints and its token endpoint. The life of a
+//! request: `server` reads it raw, `state` records it and decides the answer (`oauth` or `qos`, with `limits`, `fault` and
+//! `meeting`), and `server/wire` sends the `reply` as decided.
 
 mod config;
 mod control;
@@ -80,7 +80,7 @@ impl Sim {
         Ok(Self { server, shared })
     }
 
-    /// Where it listens.
+    /// The address on which the simulator listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()

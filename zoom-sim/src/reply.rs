@@ -7,7 +7,7 @@ use crate::endpoint::{MeetingKind, QosEndpoint};
 /// How the bytes of a reply go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// As HTTP demands.
+    /// Complete and valid HTTP.
     Whole,
     /// Nothing; waits until the client closes.
     Hang,
@@ -49,7 +49,7 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) delivery: Delivery,
-    /// Without Zoom's usual headers.
+    /// Whether Zoom's usual headers are left out.
     pub(crate) bare: bool,
 }
 

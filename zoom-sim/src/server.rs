@@ -134,7 +134,7 @@ async fn exchange(
         outcome.reply()
     };
     if reply.delivery.answers() {
-        // Before the first byte, so that a client that has the answer also finds it in the record.
+        // Record the answer before its first byte is sent, so that a client that has the answer also finds it in the record.
         shared.lock().record.answered(call, reply.status, reply.code);
     }
     connection.deliver(reply, &tracking_id, keep_alive).await

@@ -42,7 +42,7 @@ async function outcome (client, step) {
   return { pages, refused, seconds: (performance.now() - began) / 1000 }
 }
 
-/** All steps with the client that `clientFor(session)` makes. */
+/** Plays all steps with the client that `clientFor(session)` makes. */
 export const oneByOne = clientFor => async session => {
   const client = clientFor(session)
   const outcomes = []

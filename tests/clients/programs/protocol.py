@@ -42,7 +42,7 @@ def access_token(session):
 
 
 def walk(page, step):
-    """All pages; `page(step, token)` reads one."""
+    """Yields all pages. `page(step, token)` reads one."""
     token = step.get("token")
     for _ in range(MOST_PAGES):
         found = page(step, token)

@@ -35,7 +35,7 @@ process.on('exit', () => running.forEach(child => child.kill('SIGKILL')))
 
 /** Starts the service. Resolves to `{ port, stop }` once it listens. */
 export async function start (binary, zoomPort, settings) {
-  // Without this process's environment: a QOS_PROXY__ variable in it would change the test.
+  // Do not pass on this process's environment: a QOS_PROXY__ variable in it would change the test.
   const child = spawn(binary, { env: environment(zoomPort, settings), stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   const gone = new Promise(resolve => child.on('close', resolve)).then(() => running.delete(child))

@@ -12,7 +12,7 @@ export const STAND_INS = {
   timeless: { keeps: true, ages: false }
 }
 
-/** Starts one of them in front of the same Zoom. It ignores validators: it never sends 304. */
+/** Starts a stand-in in front of the same Zoom. It ignores validators, and so never sends 304. */
 export async function standIn ({ keeps, ages }, zoomPort, onDefect) {
   const kept = new Map()
   const server = createServer(answering(async (request, response) => {

@@ -158,7 +158,7 @@ def shared_flight(binaries, kept):
 
 
 def stale(service, word):
-    """The first answer past the snapshot's freshness, which has this word in its Cache-Status."""
+    """Waits for an answer with this word in its Cache-Status, which only answers after the end of freshness have."""
 
     def found():
         answer = service.get(EXAMPLE)
@@ -201,7 +201,7 @@ def stale_and_failing(binaries, kept):
 
 
 def rate_limited(binaries, kept):
-    """Zoom's per-second 429: its message, with and without a cached snapshot."""
+    """Answers while Zoom sends per-second 429s, with and without a cached snapshot."""
     with running(binaries, cache__live_fresh="1s", cache__stale_while_revalidate="0s") as (service, zoom):
         service.get(EXAMPLE)
         zoom.fault("rate_second", retry_after="60", headers=True)
@@ -235,7 +235,7 @@ def overloaded(binaries, kept):
 
 
 def callers(binaries, kept):
-    """With and without a key, and one call a minute."""
+    """Requests with and without a key or token, and a caller with one call a minute."""
     key = "a-caller-key-for-conformance"
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         digest = hashlib.sha256(key.encode()).hexdigest()

@@ -27,7 +27,7 @@ CHECKS = [
 
 
 def configuration(examples):
-    """As TOML, whose strings and lists are written like JSON's."""
+    """The configuration of schemathesis, as TOML: JSON's strings and lists are valid in it."""
     return f"""
 seed = {SEED}
 continue-on-failure = true
@@ -72,7 +72,7 @@ def run(binaries, adjust=lambda document: None, examples=EXAMPLES):
         document = service.get("/openapi.json").json()
         adjust(document)
         with tempfile.TemporaryDirectory() as folder:
-            # As a file: schemathesis does not test the URL from which it loads a description.
+            # Pass the description as a file: schemathesis does not test the URL from which it loads one.
             pathlib.Path(folder, "openapi.json").write_text(json.dumps(document))
             pathlib.Path(folder, "schemathesis.toml").write_text(configuration(examples))
             done = subprocess.run(
@@ -80,7 +80,7 @@ def run(binaries, adjust=lambda document: None, examples=EXAMPLES):
                     sys.executable, "-m", "schemathesis.cli", "run", "--checks", ",".join(CHECKS),
                     "--url", f"http://{service.callers}", "openapi.json",
                 ],
-                # Without this machine's environment: a proxy in it would get the requests for 127.0.0.1.
+                # Do not pass on this machine's environment: a proxy in it would get the requests for 127.0.0.1.
                 cwd=folder, env={"PATH": os.environ["PATH"], "HOME": folder, "NO_COLOR": "1"}, stdin=subprocess.DEVNULL, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100,
             )

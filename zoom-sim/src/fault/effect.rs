@@ -138,7 +138,7 @@ impl FaultKind {
     }
 }
 
-/// Pads a JSON object to exactly `bytes` with a last field, unless there is no room for the field.
+/// Pads a JSON object to exactly `bytes` with a last field, if the field fits.
 fn pad(body: &mut Vec<u8>, bytes: usize) {
     const FIELD: &[u8] = br#","padding":""#;
     let missing = bytes.checked_sub(body.len() + FIELD.len() + 1);

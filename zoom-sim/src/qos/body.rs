@@ -62,7 +62,7 @@ fn heavy(body: String) -> Reply {
     Reply::json(200, body).with("x-ratelimit-category", "Heavy")
 }
 
-/// The field with the meeting's or webinar's number; `None` if it only has a UUID.
+/// The field with the meeting's or webinar's number; `None` if its id is not a number.
 fn number_field(hosted: &Hosted) -> Option<String> {
     let id = &hosted.meeting.id;
     let is_number = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
