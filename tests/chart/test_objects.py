@@ -241,7 +241,7 @@ def test_the_platform_chooses_user_and_groups_where_they_are_null():
     assert objects.pod["securityContext"]["fsGroup"] == 65532
 
 
-def test_the_digest_wins_over_the_tag_and_the_global_registry_over_the_images():
+def test_the_digest_overrides_the_tag_and_the_global_registry_the_images():
     objects = render(ci("image"))
     image = "registry.example.com/platform/zoom-qos-proxy@sha256:" + "0123456789abcdef" * 4
     assert objects.container["image"] == image
@@ -643,7 +643,7 @@ def test_the_test_pod_may_reach_zoom_only_to_test_the_credentials():
 # ---- helm test, and the check before an upgrade ----
 
 
-def test_the_test_of_the_credentials_is_like_the_service_and_off_by_default():
+def test_the_credentials_test_runs_like_the_service_and_is_off_by_default():
     assert not [each for each in render().all("Pod") if each["metadata"]["name"].endswith("-token")]
     objects = render(ci("checks"))
     pod = objects.one("Pod", f"{NAME}-test-token")["spec"]
