@@ -33,7 +33,7 @@ test: plan prepare check-format check-clippy check-docs doc-tests tests readme c
 
 test-all: test conformance-jdk memory deny quick-bench quick-compare chart-checkov image-test release-check ## test, and slower checks: a JDK client on the answers, resident size over 50,000 meetings, an hour each of misbehaving callers, Zoom and Redis, audit of the dependencies, each bench once, a short comparison, checkov on the chart, the image, a release without publishing
 
-bench: ## measures the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth, views, neighbours or start for one alone; WRITE=1 writes docs/PERFORMANCE.md and docs/performance
+bench: ## measures the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, large, memory, growth, views, neighbours or start for one alone; WRITE=1 writes docs/PERFORMANCE.md and docs/performance
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
 	$(if $(PART),,cargo bench --locked --workspace --bench '*')
 

@@ -1,15 +1,16 @@
 """Hits of a small meeting while a large one is downloaded as CSV again and again, by turns with hits alone.
 
-Each download differs in a parameter, so that none is answered from a kept view. It shares wrk's processor, at the lowest priority.
+Each download differs in a parameter, so that none is answered from a kept view. curl shares the generator's processor, at the
+lowest priority.
 """
 
 import contextlib
-import statistics
 import subprocess
 
-from hits import CONNECTIONS, PAUSES, in_turn, measured, wrk
+from load import in_turn, measured, open_loop, wrk
 from stage import ASKING, Service, child
 
+SECONDS = 2
 SMALL, LARGE = "90000000008", "90000000060"
 # A time before any meeting, so that the rows are all the same.
 SINCE = "&since=2001-01-[01-28]T[00-23]:[00-59]:[00-59]Z"
@@ -20,15 +21,14 @@ def run(stage, service, report, rounds):
     path = f"/qos/{SMALL}"
     service.get(path)
     full = wrk(service.port, path, 1, headers, report)
-    # Half of what the service can do alone; more if the machine was busy with something else just then.
-    mean = min(100, max(1, round(CONNECTIONS * full["us"] / full["requests"] * 2 / 1000)))
-    script = stage.write("beside.lua", PAUSES.replace("{mean}", str(mean)))
+    # Half of what the service can do alone.
+    rate = round(full["requests"] / full["us"] * 1e6 / 2)
     rows = []
     for turn in range(rounds):
         for name, around in in_turn([("alone", alone), ("beside a download", downloading)], turn):
             with around(stage, service) as count:
-                numbers = measured(service.process, service.port, path, 2, headers, script)
-            rows.append({"hits": name, "round": turn, **numbers, "downloads": count()})
+                numbers = measured(service.process, open_loop, service.port, path, SECONDS, headers, rate)
+            rows.append({"hits": name, "round": turn, "rate": rate, **numbers, "downloads": count()})
     return rows
 
 
@@ -54,8 +54,3 @@ def downloading(stage, service):
     if min(sizes) != max(sizes):
         raise RuntimeError(f"downloads of different sizes: {set(sizes)}")
 
-
-def ratio(rows, what):
-    """The median, over the rounds, of a percentile beside a download, relative to the same alone in that round."""
-    of = {(row["hits"], row["round"]): row[what] for row in rows}
-    return statistics.median(of["beside a download", turn] / of["alone", turn] for _, turn in of)

@@ -5,6 +5,7 @@ import resource
 import subprocess
 
 import divan
+from load import in_turn
 from stage import MEASURED, Sim, built, child
 
 # Name, participants, samples; pages of ten participants are what Zoom sends.
@@ -13,7 +14,7 @@ PYTHON = "import json, sys\nfor page in open(sys.argv[1]):\n    json.dumps(json.
 
 
 def run(stage, quick):
-    rounds, share = (1, 20) if quick else (3, 3)
+    rounds, share = (1, 20) if quick else (6, 3)
     sim = Sim(stage)
     rows = []
     for number, (size, participants, samples, times) in enumerate(SIZES):
@@ -29,7 +30,7 @@ def run(stage, quick):
         many = stage.write("many", open(file, "rb").read() * few)
         ways += [("Python json", ["python3", "-c", PYTHON, many], few), ("jq", ["jq", "-c", ".", many], few)]
         for turn in range(rounds):
-            for way, command, repeated in ways:
+            for way, command, repeated in in_turn(ways, turn):
                 if way in ("cleaned", "validated", "typed", "tree"):
                     command = [*command, str(repeated)]
                 rows.append({"size": size, "way": way, "round": turn, "mb": megabytes * repeated, "cpu": cpu_of(command)})

@@ -4,7 +4,7 @@ import http.client
 import subprocess
 
 import divan
-from hits import REPORT, measured
+from load import REPORT, in_turn, measured, wrk
 from stage import CPUS, Service, Sim, built, callers_file
 
 FIRST = 90_000_000_000
@@ -37,9 +37,8 @@ def hits_in_a_full_cache(stage, fillings, rounds, seconds):
         servers.append((meetings, process, int(process.said[1]), stage.write(f"random-{meetings}.lua", text)))
     rows = []
     for turn in range(rounds + 1):
-        shift = turn % len(servers)
-        for meetings, process, port, script in servers[shift:] + servers[:shift]:
-            numbers = measured(process, port, "/", seconds, Service.HEADERS, script)
+        for meetings, process, port, script in in_turn(servers, turn):
+            numbers = measured(process, wrk, port, "/", seconds, Service.HEADERS, script)
             if turn:
                 rows.append({"entries": meetings, "round": turn, **numbers})
     for _, process, *_ in servers:
@@ -86,7 +85,7 @@ def workers(stage, rounds, seconds):
     services = [(number, Service(stage, sim.url, cpus=set(CPUS), server__workers=str(number))) for number in (1, 2)]
     for turn in range(rounds + 1):
         for number, service in services[:: 1 if turn % 2 else -1]:
-            numbers = measured(service.process, service.port, f"/qos/{meeting}", seconds, Service.HEADERS, script)
+            numbers = measured(service.process, wrk, service.port, f"/qos/{meeting}", seconds, Service.HEADERS, script)
             if turn:
                 rows.append({"workers": number, "round": turn, **numbers})
     return rows

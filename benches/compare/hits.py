@@ -1,62 +1,23 @@
 """Hits: requests a second, and processor time for 100,000 of them; the service beside what others would install.
 
-Who is measured has one processor, wrk the other. All are asked in turn, for several rounds, and ratios are taken within
-a round: a machine that is shared slows all of a round down.
+The measured program has one processor, the load generator the other. The programs take turns for several rounds, and ratios are
+taken within a round, because other work on a shared machine slows all of a round.
 """
 
 import gzip
-import re
 import statistics
-import subprocess
 
-from stage import ASKING, Bare, Nginx, Origin, Service, Sim, Varnish, child
+from load import REPORT, in_turn, measured, open_loop, wrk
+from stage import Bare, Nginx, Origin, Service, Sim, Varnish
 
-CONNECTIONS = 64
 # wrk's least.
 SECONDS = 1
 # Name, participants, samples of each, path at a server that serves by file name.
 SIZES = [("8 KB", "90000000008", 1, 4), ("800 KB", "90000000800", 10, 46)]
 
 
-def wrk(port, path, seconds, headers, script):
-    """Requests, how long they took, bytes, and the latency's 50th and 99th percentile, all times in microseconds."""
-    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", "30s", "-s", script]
-    for name, value in dict(headers).items():
-        command += ["-H", f"{name}: {value}"]
-    command.append(f"http://127.0.0.1:{port}{path}")
-    done = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=child(ASKING))
-    found = re.search(r"^RESULT (.*)$", done.stdout, re.M)
-    numbers = dict(pair.split("=") for pair in found[1].split())
-    numbers = {name: float(value) for name, value in numbers.items()}
-    if numbers["errors"] or not numbers["requests"]:
-        raise RuntimeError(f"{path}: {done.stdout}")
-    return numbers
-
-
-REPORT = """
-done = function(summary, latency, requests)
-    local e = summary.errors
-    print(string.format("RESULT requests=%d us=%d bytes=%d p50=%d p99=%d errors=%d", summary.requests, summary.duration,
-        summary.bytes, latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
-end
-"""
-# Each connection pauses between two requests, for 0 to twice as long as the mean.
-PAUSES = REPORT + """
-math.randomseed(os.time())
-delay = function() return math.random(0, 2 * {mean}) end
-"""
-
-
-def measured(process, *arguments):
-    """wrk's numbers, with the processor time that the process took for them."""
-    before = process.cpu_seconds()
-    numbers = wrk(*arguments)
-    numbers["cpu"] = process.cpu_seconds() - before
-    return numbers
-
-
 def run(stage, quick):
-    rounds, half_rounds = (1, 1) if quick else (9, 15)
+    rounds, half_rounds = (1, 1) if quick else (9, 9)
     report = stage.write("report.lua", REPORT)
     sim = Sim(stage)
     service = Service(stage, sim.url)
@@ -95,30 +56,22 @@ def run(stage, quick):
                 wrk(port, path, 1, headers, report)
             for turn in range(rounds):
                 for who, process, port, path, headers in in_turn(contestants, turn):
-                    numbers = measured(process, port, path, SECONDS, headers, report)
+                    numbers = measured(process, wrk, port, path, SECONDS, headers, report)
                     rows.append({"size": size, "coding": coding, "who": who, "round": turn, **numbers})
-            loads += half_load(stage, size, coding, contestants, rows, half_rounds)
+            loads += half_load(size, coding, contestants, rows, half_rounds)
     return {"rows": rows, "half_load": loads, "bodies": [len(open(plain, "rb").read()) for plain, _ in pairs]}
 
 
-def in_turn(contestants, turn):
-    """Nobody is always the first."""
-    shift = turn % len(contestants)
-    return contestants[shift:] + contestants[:shift]
+def half_load(size, coding, contestants, rows, rounds):
+    """Latencies at planned times, at half the load that the slowest of the three caches can take.
 
-
-def half_load(stage, size, coding, contestants, rows, rounds):
-    """Latencies while each is asked for half of what the slowest of the three caches can do.
-
-    Many short rounds: what else happens on the machine spoils a few of them, for whoever has his turn, and no median."""
+    The rounds are many and short: other work on the machine spoils a few of them, but no median."""
     three = [one for one in contestants if one[0] in ("zoom-qos-proxy", "nginx", "Varnish")]
     of = lambda who: [row for row in rows if (row["size"], row["coding"], row["who"]) == (size, coding, who)]
-    rate = min(statistics.median(row["requests"] / row["us"] * 1e6 for row in of(who)) for who, *_ in three) / 2
-    mean = max(1, round(CONNECTIONS / rate * 1000))
-    script = stage.write("pauses.lua", PAUSES.replace("{mean}", str(mean)))
+    rate = round(min(statistics.median(row["requests"] / row["us"] * 1e6 for row in of(who)) for who, *_ in three) / 2)
     loads = []
     for turn in range(rounds):
         for who, process, port, path, headers in in_turn(three, turn):
-            numbers = measured(process, port, path, SECONDS, headers, script)
-            loads.append({"size": size, "coding": coding, "who": who, "round": turn, **numbers})
+            numbers = measured(process, open_loop, port, path, SECONDS, headers, rate)
+            loads.append({"size": size, "coding": coding, "who": who, "round": turn, "rate": rate, **numbers})
     return loads

@@ -1,79 +1,68 @@
 """Hits beside a busy neighbour: how late the hits of one caller become while the service works for another one.
 
 The neighbour either purges and fetches a large meeting in a loop, or asks for views of it that were not made before. Alone
-and beside the neighbour take turns. Latencies count from the planned time of a request; see open_loop.rs.
+and beside the neighbour take turns. Latencies count from the planned time of a request; see load.py.
 """
 
-import contextlib
+import concurrent.futures
 import http.client
 import itertools
-import json
 import os
-import subprocess
 import threading
 
-from stage import ASKING, CPUS, MEASURED, Service, Sim, built, child
+from load import in_turn, measured, open_loop
+from stage import ASKING, CPUS, MEASURED, Service, Sim
 
 HIT, NEIGHBOUR = "90000000008", "90000000060"
 PARTICIPANTS, SAMPLES = 100, 60
-CONNECTIONS = 64
 # Half of what one CPU can do in hits.py, and a rate that leaves time.
 RATES = [10_000, 40_000]
-NEIGHBOURS = ["alone", "fetches", "views"]
 
 
 def run(stage, quick):
-    rounds, seconds = (1, 1) if quick else (5, 4)
+    rounds, seconds = (1, 1) if quick else (9, 2)
     sim = Sim(stage)
     sim.add(HIT, 1, 4)
     sim.add(NEIGHBOUR, PARTICIPANTS, SAMPLES)
     rows = []
     for cpus, workers in ((MEASURED, 1), (set(CPUS), 2)):
         service = Service(stage, sim.url, cpus=cpus, server__workers=str(workers))
-        for turn, rate, neighbour in itertools.product(range(rounds), RATES, NEIGHBOURS):
-            rows.append({"cpus": len(cpus), "round": turn, "rate": rate, **beside(service, neighbour, rate, seconds)})
+        for turn, rate in itertools.product(range(rounds), RATES):
+            for name, work in in_turn(NEIGHBOURS, turn):
+                about = {"cpus": len(cpus), "round": turn, "rate": rate, "neighbour": name}
+                rows.append({**about, **beside(service, work, rate, seconds)})
         service.process.stop()
     return {"rows": rows}
 
 
-def beside(service, neighbour, rate, seconds):
-    """What the generator says, and how often the neighbour got what it wanted."""
+def beside(service, work, rate, seconds):
+    """The generator's numbers, and how many rounds the neighbour completed."""
     # Both are in the cache.
     for meeting in (HIT, NEIGHBOUR):
         service.get(f"/qos/{meeting}", **{"accept-encoding": "gzip"})
-    stop, done = threading.Event(), []
-    work = {"alone": None, "fetches": fetch, "views": make_views}[neighbour]
-    thread = threading.Thread(target=loop, args=(work, service, stop, done))
-    thread.start()
-    numbers = open_loop(service.port, f"/qos/{HIT}", rate, seconds)
-    stop.set()
-    thread.join()
-    return {"neighbour": neighbour, "done": len(done), **numbers}
+    headers = {**Service.HEADERS, "accept-encoding": "gzip"}
+    stop = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        neighbour = pool.submit(loop, work, service, stop)
+        try:
+            numbers = measured(service.process, open_loop, service.port, f"/qos/{HIT}", seconds, headers, rate)
+        finally:
+            stop.set()
+    return {"done": neighbour.result(), **numbers}
 
 
-def open_loop(port, path, rate, seconds):
-    fields = [f"{name}: {value}" for name, value in Service.HEADERS.items()] + ["accept-encoding: gzip"]
-    command = [built("examples/open_loop"), str(port), path, str(rate), str(seconds), str(CONNECTIONS), *fields]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=punctual)
-    numbers = json.loads(answer.stdout)
-    if numbers["failed"]:
-        raise RuntimeError(answer.stdout)
-    return numbers
-
-
-def punctual():
-    """The generator shares a CPU with the simulator and goes first, where it may."""
-    child(ASKING)()
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -20)
-
-
-def loop(work, service, stop, done):
+def loop(work, service, stop):
+    """Works until it is stopped, on the generator's processor at the lowest priority; returns the number of completed rounds."""
+    os.sched_setaffinity(0, ASKING)
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=120)
     operators = http.client.HTTPConnection("127.0.0.1", service.ops_port, timeout=120)
+    done = 0
     while work and not stop.is_set():
         work(connection, operators)
-        done.append(True)
+        # A round that ends after the hits was not beside them.
+        done += not stop.is_set()
+    return done
 
 
 def ask(connection, path, method="GET", **headers):
@@ -99,6 +88,10 @@ def make_views(connection, _):
     for path in (
         f"/qos/{NEIGHBOUR}?format=csv&{since}",
         f"/qos/{NEIGHBOUR}/summary?{since}",
-        f"/v2/metrics/meetings/{NEIGHBOUR}/participants/qos?page_size={1 + number % 10}",
+        f"/meetings/{NEIGHBOUR}?latency_ms={150 + number / 1000}",
+        f"/v2/metrics/meetings/{NEIGHBOUR}/participants/qos?page_size={101 + number % 200}",
     ):
         ask(connection, path, **{"accept-encoding": "gzip"})
+
+
+NEIGHBOURS = [("alone", None), ("fetches", fetch), ("views", make_views)]

@@ -2,7 +2,8 @@
 
     run.py [--quick] [--write] [--part PART]…
 
-Each part installs and builds what it needs, and writes what it measured to target/compare/PART.json. With `--write`
+Everything that the parts need is installed and built first. Then the parts run in a network namespace of their own, if that is
+allowed (network.py), and write what they measured to target/compare/PART.json. With `--write`
 (`make bench WRITE=1`) the documents are made of these files, and of docs/performance/PART.json for parts that were not measured
 here. Without it the tables of the measured parts are printed. `--quick` proves that everything works and measures next to nothing.
 """
@@ -21,20 +22,21 @@ import time
 sys.dont_write_bytecode = True
 
 import document
+import network
 from stage import CPUS, ROOT, Stage
 
 # With the names of functions, by which instructions are told apart; otherwise the release profile.
-BUILD = ["cargo", "build", "--profile", "bench", "--locked"]
-SERVICE_AND_SIM = ["--workspace", "--bins"]
+BUILD = ["cargo", "build", "--profile", "bench", "--locked", "--workspace"]
 # Each part's foreign programs, examples of this crate (None: the part builds its own), and benches.
 NEEDS = {
-    "hits": (["wrk", "nginx", "varnishd"], ["bare"], []),
+    "hits": (["wrk", "nginx", "varnishd"], ["bare", "open_loop"], []),
     "instructions": (["valgrind"], ["bare"], []),
     "storm": (["nginx", "varnishd"], [], []),
     "cleaning": (["jq"], ["cleaning"], ["allocations"]),
+    "large": ([], [], []),
     "memory": (["nginx", "varnishd"], [], []),
     "growth": (["wrk"], ["filled"], ["queue"]),
-    "views": (["wrk"], [], []),
+    "views": (["wrk", "curl"], ["open_loop"], []),
     "neighbours": ([], ["open_loop"], []),
     "start": ([], None, []),
 }
@@ -46,6 +48,7 @@ VERSIONS = {
     "nginx": (["nginx", "-v"], r"nginx/(\S+)"),
     "varnishd": (["varnishd", "-V"], r"varnish-(\S+)"),
     "valgrind": (["valgrind", "--version"], r"valgrind-(\S+)"),
+    "curl": (["curl", "--version"], r"curl (\S+)"),
     "jq": (["jq", "--version"], r"jq-(\S+)"),
     "python3": (["python3", "--version"], r"Python (\S+)"),
 }
@@ -57,9 +60,13 @@ def prepare(part):
     commands = []
     if programs:
         commands.append(["scripts/prepare", *programs])
-    if examples is not None:
-        named = [word for example in examples for word in ("--example", example)]
-        commands.append([*BUILD, *SERVICE_AND_SIM, *named])
+    if examples is None:
+        commands.append(["cargo", "fetch", "--locked"])
+    else:
+        # Examples in a build of their own: their dependencies enable features that the service does not have.
+        commands.append([*BUILD, "--bins"])
+        if examples:
+            commands.append([*BUILD, *(word for example in examples for word in ("--example", example))])
     commands += [["cargo", "bench", "--locked", "--no-run", "--bench", bench] for bench in benches]
     for command in commands:
         subprocess.run(command, cwd=ROOT, check=True)
@@ -76,12 +83,15 @@ def main():
     folder = os.path.join(ROOT, "target", "compare", *(["quick"] if arguments.quick else []))
     os.makedirs(folder, exist_ok=True)
     for part in arguments.part or PARTS:
-        print(f"== {part}", flush=True)
         prepare(part)
+    congestion_control = network.enter()
+    print(f"congestion control: {congestion_control}", flush=True)
+    for part in arguments.part or PARTS:
+        print(f"== {part}", flush=True)
         began = time.monotonic()
         with Stage() as stage:
             measured = importlib.import_module(part).run(stage, arguments.quick)
-        measured["circumstances"] = circumstances(part)
+        measured["circumstances"] = {**circumstances(part), "congestion_control": congestion_control}
         with open(os.path.join(folder, part + ".json"), "w") as file:
             json.dump(measured, file, indent=1)
         print(f"   {time.monotonic() - began:.0f} s", flush=True)

@@ -110,13 +110,9 @@ class Process:
         return found
 
     def cpu_seconds(self):
-        """Time on a processor, user and system, of all threads that live."""
-        total = 0
-        for pid in self.pids():
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/schedstat") as file:
-                    total += int(file.read().split()[0])
-        return total / 1e9
+        """Time on a processor, user and system, of all threads, also of those that have ended."""
+        # The clock of a process as clock_getcpuclockid(3) makes it: the scheduler's account, in nanoseconds.
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self.pids())
 
     def resident(self):
         """Bytes in memory, what several processes share counted once."""

@@ -2,7 +2,7 @@
 
 Ten participants of an hour, by turns in each form. A view is kept for some seconds, so a second measurement asks for each page of
 a large meeting once, when no page has been made, and takes the time to the first byte and to the last. A third one takes the time
-of a small meeting's hits while the large one is downloaded.
+of a small meeting's hits while the large one is downloaded. The other paths and callers are in paths.py.
 """
 
 import http.client
@@ -10,7 +10,8 @@ import json
 import time
 
 import beside
-from hits import REPORT, in_turn, measured, wrk
+import paths
+from load import REPORT, in_turn, measured, wrk
 from stage import Service, Sim
 
 MEETING = "90000000060"
@@ -34,10 +35,13 @@ def run(stage, quick):
             wrk(service.port, path, 1, headers, report)
         for turn in range(rounds):
             for form, path in in_turn(FORMS, turn):
-                numbers = measured(service.process, service.port, path, seconds, headers, report)
+                numbers = measured(service.process, wrk, service.port, path, seconds, headers, report)
                 rows.append({"form": form, "coding": coding, "round": turn, **numbers})
     first = first_bytes(service, 1 if quick else 5)
-    return {"rows": rows, "first": first, "beside": beside.run(stage, service, report, 1 if quick else 15)}
+    hits = beside.run(stage, service, report, 1 if quick else 15)
+    service.process.stop()
+    kept, made = paths.run(stage, sim, report, quick)
+    return {"rows": rows, "first": first, "beside": hits, "kept": kept, "made": made}
 
 
 def first_bytes(service, rounds):

@@ -1,0 +1,60 @@
+"""Ratios of two sides that are measured in turn, and whether their rounds agree.
+
+The true median lies between two of the rounds' ratios with a probability of 95 % (the interval of the sign test). If both ratios
+are within the claim, the median is printed, otherwise both. Example with a claim of 10 %: nine rounds between 1.35 and 1.47, of
+which the second is 1.36 and the eighth 1.46, are printed as 1.41; with an eighth of 1.60, as "varies, 1.36 to 1.60".
+"""
+
+import math
+import statistics
+
+# The claims, as factors.
+CPU, TIME, PERCENTILE = 1.1, 1.1, 1.3
+
+
+class Ratio:
+    def __init__(self, values, claim):
+        self.median = statistics.median(values)
+        self.low, self.high = interval(values)
+        self.is_stable = self.high <= self.median * claim and self.median <= self.low * claim
+
+    def __str__(self):
+        if self.is_stable:
+            return figure(self.median)
+        return f"varies, {figure(self.low)} to {figure(self.high)}"
+
+    def verdict(self, is_met):
+        """Whether the goal is reached. If the rounds do not agree, both ends of the interval must say the same."""
+        if self.is_stable:
+            return yes_or_no(is_met(self.median))
+        ends = {is_met(self.low), is_met(self.high)}
+        return yes_or_no(ends.pop()) if len(ends) == 1 else "unclear"
+
+
+def figure(value):
+    return f"{value:.2f}" if value < 20 else f"{value:.0f}"
+
+
+def yes_or_no(is_met):
+    return "yes" if is_met else "**no**"
+
+
+def interval(values):
+    """Of nine values the second and the eighth; of fewer than nine the least and the greatest."""
+    values, cut = sorted(values), 0
+    while tail(len(values), cut + 1) <= 0.025:
+        cut += 1
+    return values[cut], values[-1 - cut]
+
+
+def tail(number, at_most):
+    """The probability that at most `at_most` of `number` coins show heads."""
+    return sum(math.comb(number, heads) for heads in range(at_most + 1)) / 2**number
+
+
+def per_round(rows, name, ours, other, value, claim):
+    """One's value divided by the other's, in each round."""
+    by_round = {}
+    for row in rows:
+        by_round.setdefault(row["round"], {})[row[name]] = value(row)
+    return Ratio([values[ours] / values[other] for values in by_round.values()], claim)
