@@ -7,7 +7,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION,
+            WWW_AUTHENTICATE,
         },
     },
 };
@@ -36,6 +37,9 @@ use crate::{
 const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+/// Not parsed again for each request.
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 static FRONT: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(pages::front()));
 static GUIDE: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(pages::guide()));
@@ -98,7 +102,7 @@ pub(super) async fn get_meeting(exchange: Exchange<'_>) -> Result<HttpResponse, 
 /// and the key from the page.
 fn is_by_a_person(headers: &HeaderMap) -> bool {
     media_type::accepts_html(headers)
-        || headers.get("sec-fetch-mode").is_some_and(|mode| mode.as_bytes() == b"navigate")
+        || headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode.as_bytes() == b"navigate")
 }
 
 /// Adapts a response to a browser: the browser has to validate a copy before it shows it, and a 401 makes the browser ask for a

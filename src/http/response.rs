@@ -43,11 +43,11 @@ pub(super) fn build<'a>(
     // The head is built before the future, which would otherwise need room for everything that only the head needs.
     let (response, representation) = head(exchange, (snapshot, provenance), form)?;
     let is_modified = response.status() != StatusCode::NOT_MODIFIED;
-    let etag = response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
+    let etag = || response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
     // A caller that sends this tag has got the view before. After any other match, the participant may not exist, and then
     // the response is 404 instead of 304.
     let needs_body =
-        is_modified || (representation.may_be_missing() && !preconditions::names(request.headers(), etag));
+        is_modified || (representation.may_be_missing() && !preconditions::names(request.headers(), etag()));
     let length_only = !is_modified || request.method() == Method::HEAD;
     Ok(async move {
         if !needs_body {
