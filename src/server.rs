@@ -6,6 +6,7 @@ mod guard;
 mod head;
 mod link;
 mod meter;
+mod open_connections;
 mod open_files;
 mod socket;
 
@@ -19,7 +20,7 @@ use actix_web::{App as Routes, dev::AppConfig, web::Data};
 use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::deadline::Timeouts;
-use self::{guard::Guard, meter::ConnectionMeter};
+use self::{guard::Guard, meter::ConnectionMeter, open_connections::OpenConnections};
 use crate::http::{self, AppState, Listener};
 
 /// The maximum number of connections that the kernel queues until they are accepted, if its `somaxconn` is not lower.
@@ -28,6 +29,9 @@ const BACKLOG: u32 = 4096;
 const WORKER_BLOCKING_THREADS: usize = 2;
 /// The maximum number of the operators' connections. They have a limit of their own, so that callers cannot block probes.
 const OPERATORS_CONNECTIONS: usize = 128;
+/// actix sends what it has once it is this much: the head and the first chunk of a body, or a later chunk. With its
+/// default, it would wait for a second chunk, and its buffer would become twice as large.
+const WRITE_BUFFER: usize = 16 * 1024;
 /// How long bytes after the last response are read and discarded. If the connection were closed at once, the kernel would reset
 /// it, and the client could lose the response.
 const LINGER: Duration = Duration::from_secs(1);
@@ -106,7 +110,8 @@ fn bind(
         .disable_signals();
     let (stopping, timeouts, state) = (builder.graceful_shutdown_signal(), config.timeouts, state.clone());
     // This closure runs once for each worker, so everything that workers share is made outside.
-    let factory = move || connections(listener, &state, timeouts, &stopping);
+    let open = OpenConnections::default();
+    let factory = move || connections(listener, &state, timeouts, (&open, &stopping));
     let server = socket.into_std().and_then(|socket| builder.listen(key, socket, factory)).map_err(failed)?;
     Ok((server.run(), bound))
 }
@@ -134,12 +139,12 @@ fn connections(
     listener: Listener,
     state: &Data<AppState>,
     timeouts: Timeouts,
-    stopping: &GracefulShutdownSignal,
+    (open, stopping): (&OpenConnections, &GracefulShutdownSignal),
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>
 {
     let routes = Routes::new().configure(http::routes(listener, state));
     let service = apply_fn_factory(map_config(routes, |()| AppConfig::default()), link::watch);
-    let stopping = stopping.clone();
+    let (open, stopping) = (open.clone(), stopping.clone());
     let http = HttpService::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
@@ -149,6 +154,7 @@ fn connections(
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
+        .h1_write_buffer_size(WRITE_BUFFER)
         .on_connect_ext(move |guard: &Guard<TcpStream>, extensions| {
             extensions.insert(Rc::clone(&guard.link));
             if listener == Listener::Callers {
@@ -161,7 +167,7 @@ fn connections(
         let peer = stream.peer_addr().ok();
         // Without this, the end of a response can wait 40 ms until the client acknowledges its beginning.
         drop(stream.set_nodelay(true));
-        let guard = Guard::new(stream, timeouts, ConnectionMeter::new(&metrics, listener.as_str()));
+        let guard = Guard::new(stream, timeouts, ConnectionMeter::new(&metrics, listener.as_str(), &open));
         async move { Ok((guard, peer)) }
     })
     .and_then(http)

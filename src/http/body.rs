@@ -19,7 +19,7 @@ pub(super) const CHUNK: usize = 64 * 1024;
 /// The size of the first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and may
 /// wake the reader; an hour of a meeting of 100 participants, as gzip, fits into this one. The rest is sent in small
 /// chunks, so that a slow reader takes little memory.
-const FIRST_CHUNK: usize = 1024 * 1024;
+const FIRST_CHUNK: usize = 256 * 1024;
 
 /// A head, the bytes of a source, and a foot. A slice has its own head and foot around the cached rows; a complete body
 /// has neither.

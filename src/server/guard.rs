@@ -76,7 +76,7 @@ impl<S: Socket> Guard<S> {
         let now = Instant::now();
         Self {
             socket,
-            link: Rc::default(),
+            link: Rc::new(GuardLink::new(meter.open())),
             meter,
             timeouts,
             timer: Timer::new(now + timeouts.idle),

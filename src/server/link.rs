@@ -19,7 +19,7 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use super::framing::BodyFraming;
+use super::{framing::BodyFraming, open_connections::OpenConnections};
 
 /// The state that the guard and the service of one connection share, on one thread.
 #[derive(Default)]
@@ -30,9 +30,14 @@ pub(super) struct GuardLink {
     pub(super) parsed: Cell<Option<BodyFraming>>,
     /// Whether the service is handling the request, or actix is still encoding the response.
     pub(super) answering: Cell<bool>,
+    open: OpenConnections,
 }
 
 impl GuardLink {
+    pub(super) fn new(open: &OpenConnections) -> Self {
+        Self { open: open.clone(), ..Self::default() }
+    }
+
     /// Records a request from actix. Returns whether the guard handed over a head for it.
     pub(super) fn record(&self, request: &mut Request) -> bool {
         self.parsed.set(Some(framing(request).unwrap_or(BodyFraming::Length(0))));
@@ -64,6 +69,7 @@ where
 {
     let link = request.conn_data::<Rc<GuardLink>>().cloned();
     let expected = link.as_deref().is_none_or(|link| link.record(&mut request));
+    let largest_part = link.as_deref().map_or(usize::MAX, |link| link.open.largest_part());
     let answering = Answering(link);
     let called = expected.then(|| service.call(request));
     async move {
@@ -71,7 +77,12 @@ where
             Some(called) => called.await.map_or_else(Response::from, Response::from),
             None => unexpected(),
         };
-        Ok(response.map_body(|_, body| WatchedBody { body, _answering: answering }))
+        Ok(response.map_body(|_, body| WatchedBody {
+            body,
+            rest: Bytes::new(),
+            largest_part,
+            _answering: answering,
+        }))
     }
 }
 
@@ -93,9 +104,12 @@ impl Drop for Answering {
     }
 }
 
-/// The body of a response. actix drops it when it is encoded, and gives no other sign of that.
+/// The body of a response, cut into parts of a bounded size. actix drops it when it is encoded, and gives no other sign of that.
 pub(super) struct WatchedBody {
     body: BoxBody,
+    /// The end of a part of `body` that was too large.
+    rest: Bytes,
+    largest_part: usize,
     _answering: Answering,
 }
 
@@ -110,6 +124,13 @@ impl MessageBody for WatchedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
+        if self.rest.is_empty() {
+            match Pin::new(&mut self.body).poll_next(context) {
+                Poll::Ready(Some(Ok(part))) => self.rest = part,
+                other => return other,
+            }
+        }
+        let length = self.rest.len().min(self.largest_part);
+        Poll::Ready(Some(Ok(self.rest.split_to(length))))
     }
 }

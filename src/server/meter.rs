@@ -1,22 +1,29 @@
-//! Counts a connection in the metrics: as open until the meter is dropped, and as refused at most once.
+//! Counts a connection, also in the metrics: as open until the meter is dropped, and as refused at most once.
 
 use std::sync::Arc;
 
 use prometheus::IntGauge;
 
+use super::open_connections::OpenConnections;
 use crate::metrics::{ConnectionRefusal, Metrics};
 
 pub(super) struct ConnectionMeter {
     metrics: Arc<Metrics>,
-    open: IntGauge,
+    gauge: IntGauge,
+    open: OpenConnections,
     was_refused: bool,
 }
 
 impl ConnectionMeter {
-    pub(super) fn new(metrics: &Arc<Metrics>, listener: &'static str) -> Self {
-        let open = metrics.connections.with_label_values(&[listener]);
-        open.inc();
-        Self { metrics: Arc::clone(metrics), open, was_refused: false }
+    pub(super) fn new(metrics: &Arc<Metrics>, listener: &'static str, open: &OpenConnections) -> Self {
+        let gauge = metrics.connections.with_label_values(&[listener]);
+        gauge.inc();
+        open.add();
+        Self { metrics: Arc::clone(metrics), gauge, open: open.clone(), was_refused: false }
+    }
+
+    pub(super) fn open(&self) -> &OpenConnections {
+        &self.open
     }
 
     pub(super) fn refused(&mut self, reason: ConnectionRefusal) {
@@ -28,6 +35,7 @@ impl ConnectionMeter {
 
 impl Drop for ConnectionMeter {
     fn drop(&mut self) {
-        self.open.dec();
+        self.gauge.dec();
+        self.open.remove();
     }
 }

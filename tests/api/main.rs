@@ -39,6 +39,7 @@ mod lifecycle;
 mod limits;
 mod lost_lines;
 mod memory;
+mod memory_connections;
 mod memory_limit;
 mod openapi;
 mod openapi_types;

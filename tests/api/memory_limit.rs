@@ -1,10 +1,10 @@
 //! Scenarios that take much memory stay within the chart's memory limit.
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write as _, thread, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use test_support::{
-    client::{Answer, at_once},
+    client::{Answer, Connection, at_once},
     raw_zoom::{RawZoom, Step, answer, page},
     service::Service,
     simulator::{incompressible_pages, sim},
@@ -20,12 +20,24 @@ const QUEUED: u64 = 1_000;
 /// `limits.memory` as the chart's `_memory.tpl` computes it.
 const CHART_MIB: u64 =
     (CACHE_MIB * 13).div_ceil(10) + 48 + FETCH_MIB * 9 / 4 + 2 * FETCH_MIB + (QUEUED * 32).div_ceil(1_024);
+/// The part of each connection in that limit, and of the hundred with larger buffers. The first tests do not need it.
+const CONNECTION_KIB: u64 = 40;
+const LARGE_BUFFERS_MIB: u64 = 25;
 /// The tests run unoptimised code, of which 24 MiB are resident instead of the image's 10: a difference of 14, rounded
 /// up.
 const DEV_MIB: u64 = 16;
 const LIMIT_MIB: u64 = CHART_MIB + DEV_MIB;
 /// A margin for what `RLIMIT_DATA` counts although it is not resident: stacks, and memory that the allocator reserves.
 const MAPPED_MIB: u64 = 96;
+
+/// The variable by which the image sets glibc's allocator.
+fn allocator_settings() -> &'static str {
+    let lines = include_str!("../../Dockerfile").lines();
+    lines
+        .filter_map(|line| line.strip_prefix("ENV "))
+        .find(|line| line.starts_with("GLIBC_TUNABLES="))
+        .unwrap()
+}
 
 /// Starts a service that cannot map more than the limit and that margin. A cgroup would count resident pages only, but
 /// creating one needs root.
@@ -40,14 +52,19 @@ fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
         ("telemetry.log_level", "error,zoom_qos_proxy::app=info"),
     ];
     let limit = format!("--data={}", (LIMIT_MIB + MAPPED_MIB) * MIB);
-    Service::start_by(sim, &[&ours[..], settings].concat(), &["/usr/bin/prlimit", &limit])
+    let by = ["/usr/bin/env", allocator_settings(), "/usr/bin/prlimit", &limit];
+    Service::start_by(sim, &[&ours[..], settings].concat(), &by)
 }
 
 /// Asserts that the service never exceeded the limit, and is alive.
 fn assert_survived(service: Service, what: &str) {
+    assert_stayed_below(LIMIT_MIB, service, what);
+}
+
+fn assert_stayed_below(limit: u64, service: Service, what: &str) {
     let most = service.most_resident() / MIB;
-    println!("{what}: {most} MiB at most, {} MiB now, of {LIMIT_MIB} MiB", service.resident() / MIB);
-    assert!(most <= LIMIT_MIB, "{what}: {most} MiB of {LIMIT_MIB} MiB");
+    println!("{what}: {most} MiB at most, {} MiB now, of {limit} MiB", service.resident() / MIB);
+    assert!(most <= limit, "{what}: {most} MiB of {limit} MiB");
     wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") == 0.0).then_some(()));
     assert_eq!(service.ops_get("/healthz").status, 200);
     service.finish(&[]);
@@ -182,4 +199,60 @@ fn a_backfill_of_three_hundred_meetings_fits_the_charts_memory_limit() {
     let service = start(&sim, &[]);
     println!("{} of 300", whole(&at_once(service.addr, paths(300))));
     assert_survived(service, "a backfill of 300 meetings");
+}
+
+/// A page with one participant, whose name is this many random letters and digits.
+fn noise(length: usize) -> Vec<u8> {
+    answer(&page(&std::iter::repeat_with(fastrand::alphanumeric).take(length).collect::<String>()))
+}
+
+#[test]
+fn cache_connections_and_flights_together_fit_the_charts_memory_limit() {
+    const CONNECTIONS: u64 = 600;
+    const CACHED: u64 = 3_000;
+    const LARGE: &str = "91999999999";
+    let sim = roomy();
+    // Meetings from 910… are cached, of 1 to 20 KB each; those from 920… are fetched for as long as their callers wait.
+    let zoom = RawZoom::start(|asked| {
+        if asked.is_for(LARGE) {
+            return vec![Step::Send(noise(150_000))];
+        }
+        if asked.is_for("/91") {
+            return vec![Step::Send(noise(fastrand::usize(1_000..20_000)))];
+        }
+        let bytes = noise(100_000);
+        let parts = bytes.chunks(bytes.len() / 8 + 1);
+        parts.flat_map(|part| [Step::Send(part.to_vec()), Step::Pause(Duration::from_millis(250))]).collect()
+    });
+    let connections = CONNECTIONS.to_string();
+    let settings =
+        [("zoom.api_base_url", &*zoom.api_base_url()), ("server.max_connections", connections.as_str())];
+    let service = start(&sim, &settings);
+    let fill = |part: u64| {
+        let mut connection = Connection::open(service.addr);
+        for path in paths(CACHED).iter().skip(usize::try_from(part).unwrap()).step_by(4) {
+            assert_eq!(connection.ask("GET", path).status, 200);
+        }
+        connection
+    };
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..4).map(|part| scope.spawn(move || fill(part))).collect();
+        for part in parts {
+            part.join().unwrap();
+        }
+    });
+    assert!(service.metric("zoom_qos_proxy_cache_evictions_total") > 0.0, "the cache is full");
+    let kept: Vec<_> = (0..CONNECTIONS * 2 / 3)
+        .map(|_| {
+            let mut connection = Connection::open(service.addr);
+            connection.send_for_gzip(&format!("/qos/{LARGE}"));
+            assert_eq!(connection.receive(false).status, 200);
+            connection
+        })
+        .collect();
+    let flights = (0..CONNECTIONS / 3).map(|number| format!("/qos/{}", 92_000_000_000 + number)).collect();
+    println!("{} fetched", whole(&at_once(service.addr, flights)));
+    drop(kept);
+    let limit = LIMIT_MIB + (CONNECTIONS * CONNECTION_KIB).div_ceil(1_024) + LARGE_BUFFERS_MIB;
+    assert_stayed_below(limit, service, "all together");
 }

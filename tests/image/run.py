@@ -58,6 +58,8 @@ class Image(unittest.TestCase):
             {"QOS_PROXY__SERVER__LISTEN=0.0.0.0:8080", "QOS_PROXY__SERVER__OPS_LISTEN=0.0.0.0:9090"},
             set(config["Env"]),
         )
+        with open(os.path.join(ROOT, "docs/OPERATIONS.md")) as document:
+            self.assertIn(next(name for name in config["Env"] if name.startswith("GLIBC_TUNABLES=")), document.read())
         self.assertEqual(self.image["Healthcheck"]["Test"], ["CMD", PROGRAM, "healthcheck"])
 
     def test_its_labels_say_what_it_is(self):

@@ -13,19 +13,25 @@ twice the largest page: one body may exceed the bound, and one page is cleaned w
 {{- div (add (div (mul $bound 9) 4) (mul $page 2) 1048575) 1048576 -}}
 {{- end }}
 
-{{/* Waiting requests: 32 KiB each, for the caller's connection, the flight and Zoom's connection. */}}
+{{/* The callers' connections: 40 KiB each, for what is read and written, as tests/api/memory_connections.rs measures. A hundred of
+them may have write buffers of 256 KiB: 25 MiB. */}}
+{{- define "zoom-qos-proxy.connectionsMiB" -}}
+{{- add (div (add (mul (default 2048 .Values.config.server.max_connections | int64) 40) 1023) 1024) 25 -}}
+{{- end }}
+
+{{/* Waiting requests: 32 KiB each, for the request, the flight and Zoom's connection. */}}
 {{- define "zoom-qos-proxy.waitingMiB" -}}
 {{- div (add (mul (default 1000 .Values.config.limits.max_queued | int64) 32) 1023) 1024 -}}
 {{- end }}
 
-{{/* The limit leaves room for meetings being fetched and for waiting requests. There is no CPU limit: throttling would slow every
-caller, and an idle proxy uses no CPU. */}}
+{{/* The limit leaves room for connections, for meetings being fetched and for waiting requests; docs/OPERATIONS.md has the sum.
+There is no CPU limit: throttling would slow every caller, and an idle proxy uses no CPU. */}}
 {{- define "zoom-qos-proxy.resources" -}}
 {{- $needed := include "zoom-qos-proxy.memoryMiB" . | int64 -}}
-{{- $fetched := add (include "zoom-qos-proxy.fetchMiB" . | int64) (include "zoom-qos-proxy.waitingMiB" . | int64) -}}
+{{- $more := add (include "zoom-qos-proxy.fetchMiB" . | int64) (include "zoom-qos-proxy.waitingMiB" . | int64) (include "zoom-qos-proxy.connectionsMiB" . | int64) -}}
 {{- $defaults := dict
     "requests" (dict "memory" (printf "%dMi" $needed))
-    "limits" (dict "memory" (printf "%dMi" (add $needed $fetched))) -}}
+    "limits" (dict "memory" (printf "%dMi" (add $needed $more))) -}}
 {{- $resources := deepCopy .Values.resources -}}
 {{- /* Kubernetes takes a limit without a request as the request, and a request must not exceed a limit. */ -}}
 {{- $limit := dig "limits" "memory" "" $resources -}}
@@ -33,7 +39,7 @@ caller, and an idle proxy uses no CPU. */}}
 {{- $request := dig "requests" "memory" "" $resources -}}
 {{- if and $request (not $limit) }}
 {{- $asked := include "zoom-qos-proxy.bytes" $request | default "0" | int64 -}}
-{{- if gt $asked (mul (add $needed $fetched) 1048576) }}{{ $_ := set $defaults "limits" (dict "memory" $request) }}{{ end -}}
+{{- if gt $asked (mul (add $needed $more) 1048576) }}{{ $_ := set $defaults "limits" (dict "memory" $request) }}{{ end -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite $defaults $resources) -}}
 {{- end }}

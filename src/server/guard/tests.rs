@@ -19,7 +19,10 @@ use proptest::{collection::vec, prelude::*, sample::select, test_runner::Config}
 pub(crate) use self::forms::AMBIGUOUS_BODIES;
 use self::forms::AMBIGUOUS_HEADS;
 use super::*;
-use crate::{metrics::Metrics, server::link};
+use crate::{
+    metrics::Metrics,
+    server::{link, open_connections::OpenConnections},
+};
 
 const PATIENT: Timeouts =
     Timeouts { head: Duration::from_secs(60), idle: Duration::from_secs(60), write: Duration::from_secs(60) };
@@ -137,8 +140,14 @@ fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
                 answered: Rc::clone(&answered),
             };
             let written = format!("{:?}", script.pieces);
-            let served =
-                http.call((Guard::new(script, PATIENT, ConnectionMeter::new(&metrics, "callers")), None));
+            let served = http.call((
+                Guard::new(
+                    script,
+                    PATIENT,
+                    ConnectionMeter::new(&metrics, "callers", &OpenConnections::default()),
+                ),
+                None,
+            ));
             let ended = tokio::time::timeout(Duration::from_secs(20), served).await;
             assert!(
                 ended.is_ok(),

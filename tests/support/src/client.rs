@@ -192,6 +192,12 @@ impl Connection {
         self.0.get_mut().write_all(head.as_bytes()).unwrap();
     }
 
+    /// Like [`Self::send`], but accepts gzip.
+    pub fn send_for_gzip(&mut self, path: &str) {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: service\r\nAccept-Encoding: gzip\r\n\r\n");
+        self.send_raw(head.as_bytes());
+    }
+
     /// Reads the next answer, which has no body if it is `bodiless` (an answer to `HEAD`).
     pub fn receive(&mut self, bodiless: bool) -> Answer {
         let mut line = || {

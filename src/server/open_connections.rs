@@ -1,0 +1,35 @@
+//! Counts a listener's open connections, and bounds the memory of their write buffers.
+//!
+//! actix copies each part of a body into the connection's write buffer, and keeps a buffer of up to 128 KiB until the connection ends.
+//! Small parts would bound this memory, but a body of 800 KB would cost up to a third more CPU. So parts are small only
+//! while many connections are open: at most [`FEW`] connections ever have large buffers at the same time, because each of them got its
+//! large part while no more than that were open.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Up to this many connections may have large write buffers.
+const FEW: usize = 100;
+/// The largest part of a body, in bytes, while more connections are open: docs/adr/0044 has the figures.
+const SMALL_PART: usize = 24 * 1024;
+
+/// Clones count together.
+#[derive(Clone, Default)]
+pub(super) struct OpenConnections(Arc<AtomicUsize>);
+
+impl OpenConnections {
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Returns the size, in bytes, into which the parts of a body that begins now are cut.
+    pub(super) fn largest_part(&self) -> usize {
+        if self.0.load(Ordering::Relaxed) > FEW { SMALL_PART } else { usize::MAX }
+    }
+}
