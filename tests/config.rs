@@ -141,15 +141,18 @@ fn default_keys() -> BTreeSet<String> {
     })
 }
 
-/// The keys whose default in `config/default.toml` is a duration.
+/// The keys whose value in `config/default.toml`, a default or an example in a comment, is of this kind.
+fn keys_with(is_of_the_kind: impl Fn(&toml::Value) -> bool) -> BTreeSet<String> {
+    keys_of(DEFAULTS, |line| {
+        let line = line.strip_prefix("# ").unwrap_or(line);
+        let (key, _) = line.split_once(" = ").filter(|(key, _)| is_name(key))?;
+        let setting: toml::Table = line.parse().unwrap();
+        is_of_the_kind(setting.get(key)?).then_some(key)
+    })
+}
+
 fn durations() -> BTreeSet<String> {
-    let sections: toml::Table = DEFAULTS.parse().unwrap();
-    let keys = sections.iter().flat_map(|(section, keys)| {
-        let keys = keys.as_table().unwrap().iter();
-        keys.filter(|(_, value)| value.as_str().is_some_and(|text| humantime::parse_duration(text).is_ok()))
-            .map(move |(key, _)| format!("{section}.{key}"))
-    });
-    keys.collect()
+    keys_with(|value| value.as_str().is_some_and(|text| humantime::parse_duration(text).is_ok()))
 }
 
 fn seconds(number: u64) -> Duration {
@@ -160,28 +163,40 @@ fn seconds(number: u64) -> Duration {
 fn without_settings_the_documented_defaults_apply() {
     let (config, warnings) = Setup::new().accepted();
     assert_eq!(warnings, [""; 0]);
-    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.server.ops_listen.to_string(), "127.0.0.1:9090");
+    let mut checked = durations();
+    let mut check = |key: &str, value: &dyn ToString, default: &dyn ToString| {
+        assert_eq!(value.to_string(), default.to_string(), "{key}");
+        checked.insert(key.to_owned());
+    };
+    check("server.listen", &config.server.listen, &"127.0.0.1:8080");
+    check("server.ops_listen", &config.server.ops_listen, &"127.0.0.1:9090");
+    check("server.max_connections", &config.server.max_connections, &2048);
+    check("zoom.api_base_url", &config.zoom.api_base_url, &"https://api.zoom.us/v2");
+    check("zoom.oauth_url", &config.zoom.oauth_url, &"https://zoom.us/oauth/token");
+    check("zoom.max_body", &config.zoom.max_body, &(64 << 20));
+    // Of the 40 calls per second and 60,000 per day of the plan "business", without a headroom of 10 %.
+    check("limits.plan", &config.quota.per_second, &36);
+    check("limits.headroom_percent", &config.quota.per_day, &54_000);
+    check("limits.reserve_percent", &config.quota.reserve_percent, &50);
+    check("limits.max_stretch", &config.quota.max_stretch, &10);
+    check("limits.max_queued", &config.fetcher.max_queued, &1000);
+    check("limits.max_fetch_bytes", &config.fetcher.max_fetch_bytes, &(128 << 20));
+    check("cache.max_bytes", &config.cache.max_bytes, &(256 << 20));
+    for (limit, default) in SummaryLimit::ALL.into_iter().zip([150.0, 40.0, 2.0, 90.0]) {
+        check(&format!("summary.{}", limit.as_str()), &config.summary.get(limit), &default);
+    }
+    let redis = with("redis.url = \"redis://r\"");
+    check("redis.replicas", &redis.cluster.unwrap().replicas, &2);
+    check("telemetry.log_format", &(config.telemetry.log_format == LogFormat::Json), &true);
+    check("telemetry.log_level", &config.telemetry.log_level, &"info");
+    check("telemetry.log_meeting_ids", &config.telemetry.log_meeting_ids, &false);
+    let with_default = keys_of(DEFAULTS, |line| Some(line.split_once(" = ")?.0).filter(|key| is_name(key)));
+    assert_eq!(checked, with_default, "a key's default is checked here or, for a duration, in the next test");
+
     assert_eq!(config.server.workers, std::thread::available_parallelism().unwrap().get());
-    assert_eq!(config.server.max_connections, 2048);
-    assert_eq!(config.zoom.api_base_url.as_str(), "https://api.zoom.us/v2");
-    assert_eq!(config.zoom.oauth_url.as_str(), "https://zoom.us/oauth/token");
-    assert_eq!(config.zoom.max_body, 64 << 20);
-    assert_eq!(config.quota.per_second.get(), 36);
-    assert_eq!(config.quota.per_day, 54_000);
+    assert_eq!((config.quota.live_fresh, config.freshness.empty_live_fresh), (seconds(30), seconds(10)));
     assert_eq!(config.quota.state_file, None);
-    assert_eq!(config.quota.reserve_percent, 50);
-    assert_eq!((config.quota.max_stretch, config.quota.live_fresh), (10, seconds(30)));
-    assert_eq!(config.fetcher.max_queued, 1000);
-    assert_eq!(config.fetcher.max_fetch_bytes, 128 << 20);
-    assert_eq!(config.cache.max_bytes, 256 << 20);
-    assert_eq!(config.freshness.empty_live_fresh, seconds(10));
     assert!(config.callers.is_none());
-    let limits = SummaryLimit::ALL.map(|limit| Some(config.summary.get(limit)));
-    assert_eq!(limits, [150.0, 40.0, 2.0, 90.0].map(Some));
-    assert_eq!(config.telemetry.log_format, LogFormat::Json);
-    assert_eq!(config.telemetry.log_level, "info");
-    assert!(!config.telemetry.log_meeting_ids);
     assert!(config.trace.otlp_endpoint.is_none());
 }
 
@@ -563,7 +578,7 @@ fn durations_take_every_unit() {
 
 #[test]
 fn a_size_is_text_and_above_zero() {
-    for key in ["cache.max_bytes", "zoom.max_body", "limits.max_fetch_bytes"] {
+    for key in keys_with(|value| value.as_str().is_some_and(|text| text.ends_with("iB"))) {
         for (value, said) in [
             ("268435456", "must be text with a unit, like \"256MiB\", not an integer"),
             ("\"0\"", "must be more than 0"),
@@ -598,15 +613,20 @@ fn a_size_is_text_and_above_zero() {
 #[test]
 fn a_number_is_whole_and_in_its_range() {
     const HUGE: u32 = u32::MAX;
-    for (key, least, most) in [
+    let ranges = [
         ("server.workers", 1, 1024),
+        ("server.max_connections", 1, 1_000_000),
         ("limits.heavy_per_second", 1, HUGE),
         ("limits.heavy_per_day", 1, HUGE),
         ("limits.headroom_percent", 0, 99),
         ("limits.reserve_percent", 0, 100),
         ("limits.max_queued", 1, HUGE),
         ("limits.max_stretch", 1, 1_000),
-    ] {
+        ("redis.replicas", 1, 1_000),
+    ];
+    let numbers = keys_with(toml::Value::is_integer).into_iter().filter(|key| !key.starts_with("summary."));
+    assert_eq!(BTreeSet::from(ranges.map(|(key, ..)| key.to_owned())), numbers.collect());
+    for (key, least, most) in ranges {
         let said = format!("{key}: must be a whole number from {least} to {most}");
         let above = (u64::from(most) + 1).to_string();
         for value in ["-1", &above, "99999999999999999999", "1.5", "true", "\"5\"", "[]"] {

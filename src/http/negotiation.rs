@@ -5,8 +5,8 @@ use actix_web::http::header::{ACCEPT_ENCODING, HeaderMap};
 use crate::snapshot::Coding;
 
 /// A weight in thousandths.
-type Quality = u16;
-const FULL: Quality = 1_000;
+type QValue = u16;
+const FULL: QValue = 1_000;
 
 /// Returns the acceptable coding with the highest weight. If none is acceptable, the response is uncompressed, even if
 /// the caller refuses that. RFC 9110 (12.4.1) allows this instead of a `406`.
@@ -46,7 +46,7 @@ pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) ->
 
 /// Parses a weight such as `q=0.5`, with at most three decimals. An empty text counts as 1. Returns `None` if the
 /// weight is invalid.
-fn quality(weight: &str) -> Option<Quality> {
+fn quality(weight: &str) -> Option<QValue> {
     if weight.is_empty() {
         return Some(FULL);
     }

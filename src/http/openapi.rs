@@ -109,22 +109,46 @@ fn paths() -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::http::params::QUERY;
+    use std::collections::BTreeSet;
 
-    #[test]
-    fn query_parameters_of_qos_are_those_that_the_parser_reads() {
-        let document = description();
-        let references = document["paths"]["/qos/{meetingId}"]["parameters"].as_array().unwrap();
+    use super::*;
+    use crate::{
+        http::{params::QUERY, problem::Problem, summary::shared_parameters},
+        view::summary::SummaryLimit,
+    };
+    use actix_web::test::TestRequest;
+
+    /// Returns the names of the query parameters that the document describes for a path.
+    fn described(document: &Value, path: &str) -> BTreeSet<String> {
+        let references = document["paths"][path]["parameters"].as_array().unwrap();
         let parameters = references.iter().map(|reference| {
             let pointer = reference["$ref"].as_str().unwrap().trim_start_matches('#');
             document.pointer(pointer).unwrap()
         });
         let in_query = parameters.filter(|parameter| parameter["in"] == "query");
-        let mut described: Vec<_> = in_query.map(|parameter| parameter["name"].as_str().unwrap()).collect();
-        let mut parsed = QUERY.to_vec();
-        described.sort_unstable();
-        parsed.sort_unstable();
-        assert_eq!(described, parsed);
+        in_query.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn query_parameters_of_qos_are_those_that_the_parser_reads() {
+        assert_eq!(described(&description(), "/qos/{meetingId}"), QUERY.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn query_parameters_of_a_summary_are_those_that_it_does_not_reject() {
+        let is_rejected = |name: &&str| {
+            let request = TestRequest::with_uri(&format!("/?{name}=x")).to_http_request();
+            let rejected = format!("{name} is not a parameter of a summary");
+            matches!(shared_parameters(&request), Err(Problem::InvalidQuery { detail, .. }) if detail.starts_with(&rejected))
+        };
+        let (rejected, accepted): (Vec<_>, Vec<_>) = QUERY.into_iter().partition(is_rejected);
+        let limits = SummaryLimit::ALL.map(SummaryLimit::as_str);
+        let (document, path) = (description(), "/qos/{meetingId}/summary");
+        assert_eq!(
+            described(&document, path),
+            accepted.into_iter().chain(limits).map(str::to_owned).collect()
+        );
+        let text = document["paths"][path]["get"]["description"].as_str().unwrap();
+        assert!(rejected.iter().all(|name| text.contains(&format!("`{name}`"))), "{rejected:?}: {text}");
     }
 }

@@ -18,19 +18,38 @@ use crate::{
     view::snapshot_view::View,
 };
 
-/// The parameters of the query. `/openapi.json` must describe each of them.
-pub(super) const QUERY: [&str; 10] = [
-    "type",
-    "kind",
-    "page_size",
-    "next_page_token",
-    "participant",
-    "groups",
-    "since",
-    "until",
-    "format",
-    "rows",
-];
+/// Declares the parameters of the query.
+macro_rules! query {
+    ($($field:ident = $name:literal,)+) => {
+        /// Their names, which `/openapi.json` describes.
+        pub(super) const QUERY: [&str; [$($name),+].len()] = [$($name),+];
+
+        /// Their values as they are given.
+        pub(super) struct Query<'q> {
+            $(pub(super) $field: Option<Cow<'q, str>>,)+
+        }
+
+        impl<'q> Query<'q> {
+            pub(super) fn of(request: &'q HttpRequest) -> Result<Self, Problem> {
+                let [$($field),+] = single_valued(request, QUERY)?;
+                Ok(Self { $($field),+ })
+            }
+        }
+    };
+}
+
+query! {
+    meeting_type = "type",
+    kind = "kind",
+    page_size = "page_size",
+    page_token = "next_page_token",
+    participant = "participant",
+    groups = "groups",
+    since = "since",
+    until = "until",
+    format = "format",
+    rows = "rows",
+}
 
 pub(super) struct QosRequest {
     pub(super) requested: RequestedKey,
@@ -51,8 +70,18 @@ impl QosRequest {
     pub(super) fn parse(exchange: Exchange<'_>, keys: Option<&HidingKeys>) -> Result<Self, Problem> {
         let request = exchange.request;
         let meeting = meeting(exchange)?;
-        let [meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows] =
-            single_valued(request, QUERY)?;
+        let Query {
+            meeting_type,
+            kind,
+            page_size,
+            page_token,
+            participant,
+            groups,
+            since,
+            until,
+            format,
+            rows,
+        } = Query::of(request)?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
         let kind = self::kind(kind.as_deref())?;
         let portion = portion(page_size.as_deref(), page_token.as_deref(), keys)?;

@@ -5,15 +5,16 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::{
     exchange::Exchange,
     media_type,
-    params::{self, QUERY, single_valued},
+    params::{self, Query, single_valued},
     problem::Problem,
     qos,
     representation::RequestedForm,
     view_params::ViewParams,
 };
 use crate::{
-    snapshot::{MeetingType, RequestedKey},
+    snapshot::{MeetingKind, MeetingType, RequestedKey},
     view::{
+        select::Selection,
         snapshot_view::View,
         summary::{SummaryLimit, SummaryLimits},
     },
@@ -24,8 +25,22 @@ pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem>
     let Exchange { request, state, context } = exchange;
     let caller = context.identity.caller()?;
     let meeting = params::meeting(exchange)?;
-    let [meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows] =
-        single_valued(request, QUERY)?;
+    let (meeting_type, kind, selection) = shared_parameters(request)?;
+    let limits = limits(request, state.summary_limits)?;
+    if !media_type::accepts_json(request.headers()) {
+        return Err(Problem::NotAcceptable);
+    }
+    let requested = RequestedKey { meeting, kind, meeting_type };
+    let form = RequestedForm::View(View::Summary { selection: Box::new(selection), limits });
+    qos::respond(exchange, (caller, requested), form).await
+}
+
+/// Parses the parameters that `/qos/{meetingId}` has, too, and rejects those that a summary does not have.
+pub(super) fn shared_parameters(
+    request: &HttpRequest,
+) -> Result<(MeetingType, Option<MeetingKind>, Selection), Problem> {
+    let Query { meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows } =
+        Query::of(request)?;
     let meeting_type = params::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
     let kind = params::kind(kind.as_deref())?;
     let of_qos =
@@ -36,13 +51,7 @@ pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem>
         return Err(Problem::invalid(name, detail));
     }
     let selection = ViewParams { participant, groups, since, until, format: None, rows: None }.selection()?;
-    let limits = limits(request, state.summary_limits)?;
-    if !media_type::accepts_json(request.headers()) {
-        return Err(Problem::NotAcceptable);
-    }
-    let requested = RequestedKey { meeting, kind, meeting_type };
-    let form = RequestedForm::View(View::Summary { selection: Box::new(selection), limits });
-    qos::respond(exchange, (caller, requested), form).await
+    Ok((meeting_type, kind, selection))
 }
 
 /// Returns the limits, each replaced by its value in the query, if there is one.

@@ -1,4 +1,4 @@
-//! Parses the parameters that ask for a selection or for rows: `participant`, `groups`, `since`, `until`, `format` and `rows`.
+//! Parses the parameters that ask for a selection or for rows.
 
 use std::borrow::Cow;
 
@@ -58,7 +58,8 @@ impl ViewParams<'_> {
     }
 
     fn selects(&self) -> bool {
-        [&self.participant, &self.groups, &self.since, &self.until].into_iter().any(Option::is_some)
+        let Self { participant, groups, since, until, format: _, rows: _ } = self;
+        [participant, groups, since, until].into_iter().any(Option::is_some)
     }
 
     pub(super) fn selection(self) -> Result<Selection, Problem> {

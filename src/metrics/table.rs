@@ -1,5 +1,4 @@
-//! The table of all metrics. A new metric needs a line here, a row in `docs/METRICS.md`, and, if it has labels, a row in the table
-//! of label values there, a method in `metrics.rs`, and a line in `initialize`.
+//! The table of all metrics. For a new one, follow the checklist in CONTRIBUTING.md.
 
 use std::sync::Once;
 

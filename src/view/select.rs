@@ -23,16 +23,17 @@ impl Selection {
     /// Returns whether the selection restricts nothing.
     #[must_use]
     pub fn is_everything(&self) -> bool {
-        self.participant.is_none() && !self.restricts_samples()
+        *self == Self::default()
     }
 
     /// Returns hexadecimal digits that are the same for equal selections, and only for those.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let mut groups: Vec<_> = self.groups.iter().map(String::as_str).collect();
+        let Self { participant, groups, since, until } = self;
+        let mut groups: Vec<_> = groups.iter().map(String::as_str).collect();
         groups.sort_unstable();
         groups.dedup();
-        let parts = (self.participant.as_deref(), groups, self.since, self.until);
+        let parts = (participant.as_deref(), groups, since, until);
         // `{:?}` quotes and escapes texts, so different selections never give the same text.
         let digest = Sha256::digest(format!("{parts:?}"));
         digest.first_chunk::<16>().map(hex::encode).unwrap_or_default()
@@ -72,7 +73,8 @@ impl Selection {
     }
 
     fn restricts_samples(&self) -> bool {
-        !self.groups.is_empty() || self.has_window()
+        let Self { participant: _, groups, since, until } = self;
+        !groups.is_empty() || since.is_some() || until.is_some()
     }
 
     fn has_window(&self) -> bool {

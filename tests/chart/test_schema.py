@@ -49,6 +49,13 @@ REFUSED = {
     "a negative limit": (at("config.summary.jitter_ms", -1), "config.summary.jitter_ms"),
     "a limit as text": (at("config.summary.loss_percent", "2"), "config.summary.loss_percent: Invalid type"),
     "more than all is lost": (at("config.summary.loss_percent", 100.5), "config.summary.loss_percent"),
+    "a latency beyond any": (at("config.summary.latency_ms", 1000000), "config.summary.latency_ms"),
+    "more CPU than there is": (at("config.summary.cpu_percent", 101), "config.summary.cpu_percent"),
+    "more connections than files": (at("config.server.max_connections", 1000001), "config.server.max_connections"),
+    "more than all reserved": (at("config.limits.reserve_percent", 101), "config.limits.reserve_percent"),
+    "an unknown field to hide": (at("config.callers.anonymous_hide", ["phone"]), "config.callers.anonymous_hide.0"),
+    "a hash that is too short": (at("config.ops.key_sha256", "ab"), "config.ops.key_sha256: Does not match"),
+    "a hash in a relative file": (at("config.ops.key_sha256_file", "key"), "config.ops.key_sha256_file: Does not match"),
     "too many workers": (at("config.server.workers", 1025), "config.server.workers"),
     "an ftp URL": (at("config.zoom.api_base_url", "ftp://api.zoom.us"), "config.zoom.api_base_url"),
     "a URL with a password": (at("config.zoom.oauth_url", "https://u:p@zoom.us/oauth"), "config.zoom.oauth_url"),
@@ -143,6 +150,14 @@ def test_it_is_refused(what):
     values, named = REFUSED[what]
     said = refusal(values)
     assert named in said, said
+
+
+def test_each_key_of_the_service_with_a_rule_of_its_own_is_refused_once():
+    """A key whose type is in `definitions` has no rule of its own."""
+    sections = SCHEMA["properties"]["config"]["properties"].items()
+    schemas = {f"config.{section}.{key}": schema for section, each in sections for key, schema in each["properties"].items()}
+    with_rule = {key for key, schema in schemas.items() if not schema.keys() <= {"$ref", "type", "description"}}
+    assert with_rule - {key for values, _ in REFUSED.values() for key, _ in leaves(values)} == set()
 
 
 @needs_helm_4

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::files::{check, report, sources};
+use crate::{
+    files::{check, report, sources},
+    source::File,
+};
 
 /// Names of modules that say nothing about the contents.
 const NAMES_OF_NOTHING: [&str; 6] = ["util", "utils", "helper", "helpers", "manager", "managers"];
@@ -41,6 +44,13 @@ fn a_type_name_is_defined_once_in_the_crate() {
         format!("{}: {name} is defined more than once: name each for what it is", places.join(", "))
     });
     report(&found.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_type_is_found_inside_a_macro_but_not_inside_a_function() {
+    let source = "vocabulary! { pub enum A { B = \"b\" } } fn f() { struct C; } macro_rules! d { () => { struct E; } } struct F;";
+    let items = File::new("src/a.rs", source.to_owned(), "a").items(&["struct", "enum"]);
+    assert_eq!(items.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["A", "F"]);
 }
 
 #[test]

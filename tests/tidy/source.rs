@@ -98,7 +98,7 @@ impl File {
         }
     }
 
-    /// The name and line of each item of these kinds outside functions and `impl`s.
+    /// The name and line of each item of these kinds outside functions and `impl`s. It looks inside `vocabulary! { … }`, too.
     pub(crate) fn items(&self, kinds: &[&str]) -> Vec<(String, usize)> {
         let (mut found, mut index) = (Vec::new(), 0);
         while index < self.tokens.len() {
@@ -108,6 +108,7 @@ impl File {
             }
             index = match self.token(index) {
                 "mod" if is_module => index + 3,
+                "!" if self.token(index + 1) == "{" => index + 2,
                 "{" => self.closing(index) + 1,
                 _ => index + 1,
             };
