@@ -342,8 +342,10 @@ fn views_require_a_key_too() {
 fn rows_of_a_large_meeting_take_little_memory() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("98765432101", 300, 60));
-    let service = Service::start(&sim, &[]);
+    // Unoptimized code may need longer than the default.
+    let service = Service::start(&sim, &[("server.wait", "30s")]);
     let whole = service.get(PATH);
+    assert_eq!(whole.status, 200);
     let before = service.most_resident();
     let rows = service.get(&query("format=csv"));
     assert_eq!(rows.text().lines().count(), 1 + 300 * 60);
