@@ -5,12 +5,13 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use crate::snapshot::BodyDecoder;
 
@@ -19,7 +20,7 @@ pub(super) const CHUNK: usize = 64 * 1024;
 /// The size of the first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and may
 /// wake the reader; an hour of a meeting of 100 participants, as gzip, fits into this one. The rest is sent in small
 /// chunks, so that a slow reader takes little memory.
-const FIRST_CHUNK: usize = 256 * 1024;
+const FIRST_CHUNK: usize = 512 * 1024;
 
 /// A head, the bytes of a source, and a foot. A slice has its own head and foot around the cached rows; a complete body
 /// has neither.
@@ -109,8 +110,10 @@ impl MessageBody for ChunkedBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let next = self.next();
         if next.is_pending() {
-            // More is available at once; this only lets the worker's other tasks run first.
-            context.waker().wake_by_ref();
+            // More is available at once; this only lets other requests run first. Waking this task directly would not do: tokio
+            // runs up to 61 tasks before it looks for new requests, and this one 61 times if it is the only one.
+            let yielded = pin!(yield_now()).poll(context);
+            debug_assert!(yielded.is_pending(), "the first poll only asks to be woken later");
         }
         next
     }

@@ -22,7 +22,7 @@ const CHART_MIB: u64 =
     (CACHE_MIB * 13).div_ceil(10) + 48 + FETCH_MIB * 9 / 4 + 2 * FETCH_MIB + (QUEUED * 32).div_ceil(1_024);
 /// The part of each connection in that limit, and of the hundred with larger buffers. The first tests do not need it.
 const CONNECTION_KIB: u64 = 40;
-const LARGE_BUFFERS_MIB: u64 = 25;
+const LARGE_BUFFERS_MIB: u64 = 50;
 /// The tests run unoptimised code, of which 24 MiB are resident instead of the image's 10: a difference of 14, rounded
 /// up.
 const DEV_MIB: u64 = 16;

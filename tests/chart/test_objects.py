@@ -185,9 +185,9 @@ def test_a_grace_period_that_is_just_long_enough_is_accepted():
 
 @pytest.mark.parametrize(
     "bound, request_mib, limit_mib",
-    # The request is 1.3 times the bound, rounded up, and 48 MiB. The limit is the request and 553 MiB: 2.25 times 128 MiB, twice
-    # 64 MiB, 32 MiB, and 105 MiB.
-    [("256MiB", 381, 934), ("1MiB", 50, 603), ("1GiB", 1380, 1933), ("100KiB", 49, 602)],
+    # The request is 1.3 times the bound, rounded up, and 48 MiB. The limit is the request and 578 MiB: 2.25 times 128 MiB, twice
+    # 64 MiB, 32 MiB, and 130 MiB.
+    [("256MiB", 381, 959), ("1MiB", 50, 628), ("1GiB", 1380, 1958), ("100KiB", 49, 627)],
 )
 def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mib):
     resources = render({"config": {"cache": {"max_bytes": bound}}}).container["resources"]
@@ -200,7 +200,7 @@ def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mi
 @pytest.mark.parametrize(
     "max_fetch_bytes, max_body, more_mib",
     # A page takes at most max_fetch_bytes, even if max_body is larger.
-    [("64MiB", "16MiB", 313), ("16MiB", "64MiB", 205), ("128MiB", "1MiB", 427)],
+    [("64MiB", "16MiB", 338), ("16MiB", "64MiB", 230), ("128MiB", "1MiB", 452)],
 )
 def test_the_memory_limit_has_room_for_meetings_being_fetched(max_fetch_bytes, max_body, more_mib):
     config = {"limits": {"max_fetch_bytes": max_fetch_bytes}, "zoom": {"max_body": max_body}}
@@ -208,7 +208,7 @@ def test_the_memory_limit_has_room_for_meetings_being_fetched(max_fetch_bytes, m
     assert resources["limits"]["memory"] == f"{381 + more_mib}Mi"
 
 
-@pytest.mark.parametrize("connections, more_mib", [(1, 26), (1000, 65), (2048, 105), (10_000, 416), (None, 105)])
+@pytest.mark.parametrize("connections, more_mib", [(1, 51), (1000, 90), (2048, 130), (10_000, 441), (None, 130)])
 def test_the_memory_limit_has_40_kib_for_each_connection(connections, more_mib):
     resources = render({"config": {"server": {"max_connections": connections}}}).container["resources"]
     assert resources["limits"]["memory"] == f"{829 + more_mib}Mi"

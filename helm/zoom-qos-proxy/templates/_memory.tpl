@@ -14,9 +14,9 @@ twice the largest page: one body may exceed the bound, and one page is cleaned w
 {{- end }}
 
 {{/* The callers' connections: 40 KiB each, for what is read and written, as tests/api/memory_connections.rs measures. A hundred of
-them may have write buffers of 256 KiB: 25 MiB. */}}
+them may have write buffers of 512 KiB: 50 MiB. */}}
 {{- define "zoom-qos-proxy.connectionsMiB" -}}
-{{- add (div (add (mul (default 2048 .Values.config.server.max_connections | int64) 40) 1023) 1024) 25 -}}
+{{- add (div (add (mul (default 2048 .Values.config.server.max_connections | int64) 40) 1023) 1024) 50 -}}
 {{- end }}
 
 {{/* Waiting requests: 32 KiB each, for the request, the flight and Zoom's connection. */}}
