@@ -11,7 +11,9 @@ import re
 import socket
 import subprocess
 
-from stage import Bare, Service, Sim
+from issuer import SUBJECT, Issuer
+from paths import issuers
+from stage import Bare, Service, Sim, callers_file
 
 MEETING, PARTICIPANTS, SAMPLES = "90000000008", 1, 4
 WARM = 300
@@ -30,8 +32,15 @@ def run(stage, quick):
         raise RuntimeError("the two codings differ")
     pair = (stage.write("plain", plain), stage.write("packed", packed))
     rows, parts = [], []
+    callers, token = with_token(stage)
     contestants = [
         ("zoom-qos-proxy", lambda under: Service(stage, sim.url, under=under), f"/qos/{MEETING}", Service.HEADERS),
+        (
+            "zoom-qos-proxy, signed token",
+            lambda under: Service(stage, sim.url, under=under, callers__file=callers),
+            f"/qos/{MEETING}",
+            {"authorization": f"Bearer {token}"},
+        ),
         (
             "zoom-qos-proxy, no request log",
             lambda under: Service(stage, sim.url, under=under, telemetry__log_level="warn"),
@@ -50,6 +59,14 @@ def run(stage, quick):
             for where, (instructions, misses) in sorted(counted.items(), key=lambda item: -item[1][0]):
                 parts.append({"who": who, "coding": coding, "where": where, "instructions": instructions, "misses": misses})
     return {"rows": rows, "parts": parts, "requests": requests}
+
+
+def with_token(stage):
+    """A callers' file with an issuer, and a token of it. Only the first request verifies the signature."""
+    issuer = Issuer()
+    caller = f'[[caller]]\nname = "by-token"\nsubject = "{SUBJECT}"\n'
+    text = callers_file() + caller + issuers(stage.write("keys.json", issuer.keys()))
+    return stage.write("callers-with-token.toml", text), issuer.token()
 
 
 def count(stage, started, path, headers, requests):
