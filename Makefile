@@ -44,7 +44,7 @@ image-test: ## builds the image and tests it with podman; as root; BASES=registr
 	$(call heading,the image)
 	@scripts/image-test
 
-cluster-test: ## builds the image and tests the chart in a cluster of kind; HELM=3 or 4
+cluster-test: ## builds the image and tests the chart in a kind cluster; HELM=3 or 4
 	@scripts/cluster-test
 
 release-check: ## runs the steps of a release that need no credentials: versions, program with its crates and SBOM, chart, checksums

@@ -43,7 +43,7 @@ const LARGE_SHARE: u64 = 100;
 
 /// The fraction of the memory for bodies made on demand: a sixteenth.
 const BODIES_SHARE: u64 = 16;
-/// The fraction of the memory for views: a thirty-second.
+/// The fraction of the memory for views: 1/32.
 const VIEWS_SHARE: u64 = 32;
 
 /// The bound on the memory, and how long failures are cached.

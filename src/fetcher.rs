@@ -4,8 +4,9 @@
 //! later callers join it. Zoom's largest plan permits 40 calls a second, so one thread is enough, and the flight table,
 //! the queue, the quota and the access token are plain state without locks.
 //!
-//! To follow one fetch, read on in [`actor`] (join or start a flight), [`flight`] (obtain the snapshot), [`peers`] (with Redis:
-//! from another replica), [`pages`] (from Zoom: every page) and [`call`] (one page).
+//! To follow one fetch, read on in [`actor`] (join or start a flight), [`flights`] (its waiting callers), [`flight`] (obtain the
+//! snapshot, publish it, reply), [`peers`] (with Redis: from and for other replicas), [`pages`] (from Zoom: every page) and [`call`]
+//! (one page).
 
 mod actor;
 mod assembly;
@@ -155,7 +156,7 @@ impl Fetcher {
         }
     }
 
-    /// Returns the snapshot with this tag if another replica has published it.
+    /// Returns the snapshot with this tag, which identifies its content, if another replica has published it.
     pub(crate) async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         self.redis.as_ref()?;
         self.ask(|reply| FetcherCommand::FetchPaged { key, tag, reply }).await?

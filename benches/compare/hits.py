@@ -12,7 +12,7 @@ from stage import Bare, Nginx, Origin, Service, Sim, Varnish
 
 # wrk's least.
 SECONDS = 1
-# Name, participants, samples of each, path at a server that serves by file name.
+# Name, meeting number, participants, samples of each participant.
 SIZES = [("8 KB", "90000000008", 1, 4), ("800 KB", "90000000800", 10, 46)]
 
 

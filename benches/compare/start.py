@@ -33,7 +33,7 @@ def starts(stage, program, rounds):
     """Seconds from exec to the first answer, of each round."""
     rows = []
     for turn in range(rounds):
-        # Nobody is there who could be asked for an access token: the first answer does without.
+        # Nothing listens there, so the service gets no access token. The first answers need none.
         service = Service(stage, "http://127.0.0.1:9", wait=False, program=program)
         healthy = first_answer(service.process, service.ops_port, "/healthz")
         first_answer(service.process, service.port, "/openapi.json")

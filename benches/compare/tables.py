@@ -141,7 +141,7 @@ def memory(measured):
         counted = f"{row['counted']:,.0f}" if "counted" in row else ""
         total = f"{each * 10_000 / 2**20:,.0f}"
         lines.append([row["size"], row["who"], f"{row['body']:,}", f"{row['meetings']:,}", f"{each:,.0f}", counted, total])
-    header = ["body", "who", "bytes of it", "meetings", "resident bytes of each", "counted by it", "MiB per 10,000"]
+    header = ["body", "program", "bytes per body", "meetings", "resident bytes per meeting", "cache_bytes per meeting", "MiB per 10,000 meetings"]
     idle = [[row["who"], f"{row['bytes'] / 2**20:.1f}"] for row in measured["idle"]]
     return table(header, lines) + "\n" + table(["idle", "MiB"], idle)
 

@@ -14,7 +14,7 @@ use super::{
 /// The beginning of nearly every token: `{` in base64. Other values are not looked up among the remembered tokens.
 const TOKEN_START: &[u8] = b"ey";
 
-/// The thread that looks a caller up; the look-up may cost more on some than on others.
+/// Where a caller is looked up. Workers serve every request, so a look-up on a worker must not take long.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LookupPlace {
     /// On a worker: it leaves many signatures to a blocking thread, and a fetch of keys to the watcher.

@@ -29,7 +29,8 @@ const LONGEST_TEXT: usize = 253;
 pub(crate) const MOST_CALLS: u64 = u32::MAX as u64;
 /// The latest time: the scripts count microseconds in doubles, which are exact until the year 2255.
 const LATEST: Micros = 1 << 53;
-/// The longest cool-down of the second, and the longest part of a cool-down of the day after 00:00 UTC (`PAUSE` of `quota.lua`).
+/// The longest cool-down of the per-second limit. A cool-down of the daily limit ends at most this long after 00:00 UTC (`PAUSE` of
+/// `quota.lua`).
 const PAUSE: Duration = Duration::from_secs(60);
 /// The clock of an earlier server may have begun the next day up to this long before 00:00 UTC (`DAY_HAS_TURNED` of `quota.lua`).
 const DAY_HAS_TURNED: Duration = Duration::from_secs(300);

@@ -1,3 +1,4 @@
+-- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
 -- The calls that all replicas make for one caller with calls_per_minute or calls_per_day. A flight may start only if this script
 -- counts it, so the replicas together never start one too many.
 --

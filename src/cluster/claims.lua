@@ -1,3 +1,4 @@
+-- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
 -- Claims and records, ordered by fencing numbers.
 --
 -- A claim is a lease on fetching one meeting; a record is the result. Every claim gets a fencing number: the server's time in

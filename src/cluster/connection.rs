@@ -137,7 +137,11 @@ impl RedisClient {
         let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut control).await?;
         let clock = bounds::server_time(seconds, micros)
             .and_then(|there| ServerClock::observe(sent, Instant::now(), there))
-            .map_err(|_| ConnectError::Impossible("the server's clock shows a time that cannot be"))?;
+            .map_err(|_| {
+                ConnectError::Impossible(
+                    "the server's clock shows an impossible time: check the clock of Redis's host",
+                )
+            })?;
         let (bulk, bulk_driver) =
             wire::connect(&address, &node, address.login(), LARGEST_BULK, self.config(false)).await?;
         let generation = self.generation.get() + 1;

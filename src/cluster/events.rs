@@ -1,5 +1,9 @@
 //! Events, which one replica publishes for all others, as text on one channel. Pure.
 //!
+//! The way of the event that a record has arrived: `claims.lua` publishes `landed KEY FENCE`; `heartbeat` of every replica receives it
+//! and sends it to the fetcher; `fetcher::peers::events` wakes the flights that wait for the key; `fetcher::peers::search` looks up the
+//! record.
+//!
 //! A replica that misses an event finds out later by other means, so a lost event costs time but not correctness.
 
 use std::time::Instant;

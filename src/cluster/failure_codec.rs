@@ -81,7 +81,8 @@ pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
     }
 }
 
-/// Checks the failure of a cool-down, with which requests for every meeting will be rejected: its reason must be that of this kind.
+/// Checks the failure that an event gives for a cool-down of this kind: its reason must be [`cooldown_reason`]. Every request is
+/// rejected with it, so a forged failure would affect all meetings.
 /// Text that is not a failure, or has an unknown reason, is accepted, because a later version may have sent it.
 pub(super) fn check_cooldown(
     kind: LimitKind,

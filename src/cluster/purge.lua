@@ -1,3 +1,4 @@
+-- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
 -- Purges: removes records, keeps fetches in progress from storing theirs, and returns the purge's number. Or lists the purges after
 -- a number, for a replica that missed their events.
 --

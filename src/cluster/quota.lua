@@ -1,3 +1,4 @@
+-- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
 -- The quota of all replicas, decided in one step and by the server's clock.
 --
 -- The script deals slots: moments for calls, 1.04 s / N apart for N calls a second, whichever replica asks. Example with 36 calls a

@@ -193,7 +193,7 @@ impl Reader {
         self.problems.push(ConfigProblem::new(key, self.origin(key).as_ref(), message));
     }
 
-    /// Reports a problem of a value that replaces a key but was set elsewhere, as by `HTTPS_PROXY`.
+    /// Reports a problem with a value that replaces `key` but comes from elsewhere, for example from `HTTPS_PROXY`.
     pub(super) fn reject_at(&mut self, key: &str, origin: &Origin, message: impl Into<String>) {
         self.problems.push(ConfigProblem::new(key, Some(origin), message));
     }

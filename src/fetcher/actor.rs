@@ -28,8 +28,8 @@ pub(super) async fn run(
 ) {
     let state = Rc::new(FetcherState::new(dependencies, signals, &supervisor));
     let (flights, caller) = (Rc::clone(&state.flights), Rc::clone(&state));
-    // The scheduler asks both before it gives out a permit, and both act: the first detaches a flight that no caller waits for,
-    // the second starts the request for a missing access token.
+    // The scheduler asks both before it gives out a permit, and both act: the first detaches a flight that no caller waits for
+    // (no caller can join it any more; see `flights`), the second starts the request for a missing access token.
     let scheduler = state
         .scheduler
         .clone()
@@ -37,6 +37,7 @@ pub(super) async fn run(
     drop(actix_rt::spawn(supervisor.watch("the queue for permits", scheduler)));
     let access_tokens = state.access_tokens.clone().run();
     drop(actix_rt::spawn(supervisor.watch("the renewal of access tokens", access_tokens)));
+    // Workers show each caller its share of the day's calls (`quota::fair_day`).
     let told = Rc::clone(&state.accounts).tell_workers();
     drop(actix_rt::spawn(supervisor.watch("the callers' parts of the day", told)));
     while let Some(command) = commands.recv().await {

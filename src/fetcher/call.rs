@@ -48,6 +48,7 @@ pub(super) async fn fetch_page(
         let error = match answer {
             Ok(answer) => match check(state, flight, answer).await {
                 Ok(page) => {
+                    // A page of a webinar shows that the app may read webinars.
                     state.webinars.grant(&flight.key);
                     return Ok(page);
                 }
@@ -111,6 +112,7 @@ async fn send(
 ) -> Result<WholeResponse, CallError> {
     state.flights.mark_called(flight);
     let called = Instant::now();
+    // The amount that the call takes from the caller's part of the day: it may have to be given back.
     let draw = flight.calls.record_call(called);
     let mut span = state.spans.begin_call(flight, resent);
     let traceparent = span.context().traceparent();

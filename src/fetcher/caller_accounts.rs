@@ -33,8 +33,11 @@ pub(super) struct CallerAccounts {
 /// Counts the calls of one flight in its caller's accounts, the first one from the start of the flight. Dropping this before the
 /// first call takes that one back.
 pub(super) struct FlightCalls {
+    /// Towards `calls_per_minute`, as far as this replica knows.
     minute: LedgerEntry,
+    /// Towards the caller's part of the day, and `calls_per_day`, as far as this replica knows.
     day: FetchShare,
+    /// Towards both ceilings in Redis, which is exact.
     shared: SharedCeilings,
 }
 
@@ -88,7 +91,8 @@ impl CallerAccounts {
         self.callers.all().into_iter().filter_map(day).collect()
     }
 
-    /// Tells the workers which limits the scheduler applies to the caller now.
+    /// Tells the workers which limits the scheduler applies to the caller now. A caller is held to a tenth of its share while it
+    /// mostly asks for meetings that do not exist.
     fn publish_limits(&self, caller: &Caller) {
         let name = caller.name.as_str();
         caller.set_day_limit(self.scheduler.caller_denied(name));

@@ -1,5 +1,5 @@
-//! Counts the calls of a flight towards its caller's ceilings, `calls_per_minute` and `calls_per_day`, for all replicas in Redis.
-//! Without Redis, the ledger and the day's account of the caller decide alone.
+//! Counts the calls of a flight in Redis, towards its caller's ceilings `calls_per_minute` and `calls_per_day`, for all replicas.
+//! Without Redis, only the replica's own checks apply: the caller's ledger for the minute, `quota::fair_day` for the day.
 
 use std::{cell::Cell, num::NonZeroU32, sync::Arc, time::Instant};
 

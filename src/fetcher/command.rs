@@ -56,7 +56,7 @@ pub(crate) enum Purge {
     All,
     Meeting {
         meeting: MeetingId,
-        /// The view to purge; `None` for both views.
+        /// `live` or `past`; `None` for both.
         meeting_type: Option<MeetingType>,
     },
 }

@@ -57,7 +57,8 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     let mut empty_in_a_row = 0;
     let mut max_pages = MAX_PAGES_IF_UNKNOWN;
     while tokens_seen.len() < max_pages && empty_in_a_row < MAX_EMPTY_PAGES {
-        // The previous page is appended while this one is fetched.
+        // Each turn fetches a page while the previous one is cleaned and packed (compressed), counts the memory of the new one, and
+        // decides by its envelope, which is everything but the participants, whether another page follows.
         let (builder, fetched) = join(appending, fetch_page(state, flight, &memory, next.as_deref())).await;
         let FetchedPage { page, body, zoom_error, counted } = fetched?;
         memory.keep(builder.weight() + body.len(), counted);

@@ -157,6 +157,7 @@ pub(super) async fn find(
     let (directives, now) = (cache_control::parse(request.headers()), context.received);
     let (key, entry) = state.cache.find(requested, now);
     let cached = match entry {
+        // A cached failure that will not change soon, such as an unknown meeting.
         Some(Entry::Refusal(refusal)) => return Err(NoSnapshot::cached(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => {
             caller.record_found();

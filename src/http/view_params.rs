@@ -14,7 +14,7 @@ use crate::view::{rows::RowShape, select::Selection, snapshot_view::View};
 /// The form of `2026-11-23T10:15:00`; a `d` is a digit.
 const DATE_AND_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 
-/// Where the digits of a fraction begin, behind the period.
+/// The index of the first digit of a fraction of a second, after the decimal point.
 const FRACTION: usize = DATE_AND_TIME.len() + 1;
 
 /// The parameters as they are given.

@@ -183,7 +183,7 @@ mod tests {
 
     #[actix_web::test]
     async fn waiting_requests_get_a_view_too_large_to_be_cached() {
-        // Views get a thirty-second of the cache's size, and one view at most half of that: 128 bytes.
+        // Views may take 1/32 of the cache, and one view at most half of that: here 128 bytes. This view is larger.
         let (cache, snapshot) = (cache(8 * 1024), snapshot(&format!("{{\"id\":\"{}\"}}", "x".repeat(300))));
         let maker = ViewMaker::new(1, SECOND).unwrap();
         let view = page();

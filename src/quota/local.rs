@@ -45,7 +45,8 @@ pub struct QuotaConfig {
 /// The limits and their use, as a plain value for other threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaStatus {
-    /// The calls permitted in any second. The number of calls left of them would be outdated as soon as it is read.
+    /// The calls permitted in any second. The number that is left is not published: it would
+    /// be outdated as soon as it is read.
     pub(crate) per_second: u32,
     pub(crate) per_day: u64,
     pub(crate) day_used: u64,

@@ -5,7 +5,8 @@
 //!
 //! 1. The flight's task calls [`super::Scheduler::acquire`]: its call joins the queue, wakes the task of
 //!    [`super::Scheduler::run`], and waits on a channel.
-//! 2. `run` calls [`Dispatcher::dispatch_ready`], and the quota requests a [slot](crate::cluster) from Redis in a task of its own.
+//! 2. `run` calls [`Dispatcher::dispatch_ready`]. If there is no access token, the fetcher requests one, and no slot is reserved
+//!    until it has arrived. Then the quota requests a [slot](crate::cluster) from Redis in a task of its own.
 //! 3. The reply, say a slot at 12:00:00.100, wakes `run`, which sleeps until the slot is due.
 //! 4. At 12:00:00.100, `run` takes the slot as a permit, and sends it to the call that is now first in the queue.
 //!

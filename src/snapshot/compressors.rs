@@ -38,7 +38,7 @@ pub(super) struct Compressors {
     zstd: CCtx<'static>,
 }
 
-/// The right to keep compressors between pages, while others wait for Zoom.
+/// The right to keep compressors between pages. It has nothing to do with permits for calls.
 pub(super) struct HoldPermit(());
 
 impl HoldPermit {

@@ -19,7 +19,7 @@ pub(crate) struct ParticipantIdentity<'a> {
     /// The id of the person, with or without an account.
     pub(crate) participant_uuid: Option<Cow<'a, [u8]>>,
     pub(crate) email: Option<Cow<'a, [u8]>>,
-    /// The beginning of the stay. A person who rejoins has one row for each stay.
+    /// The beginning of the stay. A person who rejoins has one entry for each stay.
     pub(crate) join_time: Option<Cow<'a, [u8]>>,
 }
 

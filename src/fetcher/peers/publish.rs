@@ -35,7 +35,7 @@ pub(super) async fn publish(
 ) -> (Result<Arc<Snapshot>, Failure>, bool) {
     let is_detached = peers.flights.is_detached(flight);
     let Some(clock) = peers.cluster.clock().filter(|_| !is_detached) else {
-        // Dropping the claim releases it.
+        // Dropping the claim releases it. The result of a detached flight is not cached either: `flight::remember` sees to that.
         return (result, true);
     };
     let key = RecordKey::meeting(&flight.key);

@@ -8,7 +8,7 @@ pub(super) const OF_SNAPSHOTS: [&str; 5] =
 
 /// A path that answers `GET` and `HEAD`.
 pub(super) struct ReadPath<'p> {
-    /// The name of both operations, behind `get` and `head`.
+    /// The part of both operations' ids that follows `get` or `head`.
     pub(super) operation: &'p str,
     pub(super) parameters: Vec<&'p str>,
     /// The summary and the description of `GET`, and those of `HEAD`. The description can be empty.

@@ -64,7 +64,7 @@ pub(super) fn with_content(
     let ok = headers(&[shared_headers, &["ContentEncoding"], more_headers].concat());
     let ok = json!({ "description": description, "headers": ok, "content": content });
     let by = if shared_headers.contains(&"LastModified") { " or If-Modified-Since" } else { "" };
-    let description = format!("The caller's copy is current, by If-None-Match{by}.");
+    let description = format!("The caller's copy is still current, according to If-None-Match{by}.");
     let not_modified = json!({ "description": description, "headers": headers(shared_headers) });
     responses.extend([("200".to_owned(), ok), ("304".to_owned(), not_modified)]);
     Value::Object(responses)

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use super::account::{Account, DAY};
 
-/// The whole day's calls at one moment.
+/// How many of the day's calls are left at one moment, and how many replicas share them.
 #[derive(Debug, Clone, Copy)]
 pub struct DayState {
     /// Days since 1970-01-01 UTC.
