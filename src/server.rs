@@ -29,9 +29,9 @@ const BACKLOG: u32 = 4096;
 const WORKER_BLOCKING_THREADS: usize = 2;
 /// The maximum number of the operators' connections. They have a limit of their own, so that callers cannot block probes.
 const OPERATORS_CONNECTIONS: usize = 128;
-/// actix sends what it has once it is this much: the head and the first chunk of a body, or a later chunk. With its
-/// default, it would wait for a second chunk, and its buffer would become twice as large.
-const WRITE_BUFFER: usize = 16 * 1024;
+/// actix writes what it has once it is this much: the head with the first part of a body, or a later part. It adds a part only while
+/// less than this waits to be written, so the rest of a part and the next one fit into the same allocation.
+const WRITE_BUFFER: usize = 4 * 1024;
 /// How long bytes after the last response are read and discarded. If the connection were closed at once, the kernel would reset
 /// it, and the client could lose the response.
 const LINGER: Duration = Duration::from_secs(1);

@@ -86,7 +86,8 @@ pub(super) type SharedLedger = Arc<CallerLedger>;
 #[derive(Default)]
 pub(super) struct CallerLedger {
     calls: Mutex<Ledger>,
-    /// Whether the caller is held because its requests are mostly for meetings that do not exist. The fetcher's thread sets it.
+    /// Whether the caller is held because its requests are mostly for meetings that do not exist. The fetcher's thread sets it; a
+    /// worker clears it when the caller gets a cached meeting.
     is_held: AtomicBool,
     /// Whether a held caller has been served a meeting since the fetcher's thread last looked.
     has_found: AtomicBool,

@@ -51,6 +51,8 @@ pub(super) async fn append(
     let length = body.len();
     let work = move || {
         let page = page.clean(&body, builder.begin_page()).map_err(io::Error::other)?;
+        // Packing may take long.
+        drop(body);
         builder.end_page(&page.rows, page.newest_leave_time);
         if page.next_page_token.is_some() {
             builder.pack()?;

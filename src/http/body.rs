@@ -18,7 +18,7 @@ use crate::snapshot::BodyDecoder;
 /// The size of a chunk. Unpacking one takes about 40 µs, during which the worker serves no other request.
 pub(super) const CHUNK: usize = 64 * 1024;
 /// The size of the first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and may
-/// wake the reader; an hour of a meeting of 100 participants, as gzip, fits into this one. The rest is sent in small
+/// wake the reader; an hour of a meeting of 80 participants, as gzip, fits into this one. The rest is sent in small
 /// chunks, so that a slow reader takes little memory.
 const FIRST_CHUNK: usize = 512 * 1024;
 

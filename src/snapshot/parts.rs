@@ -1,4 +1,4 @@
-//! All bytes that a snapshot stores: in two allocations, or in four if it is large.
+//! All bytes that a snapshot stores: in two allocations, or in four or five if it is large.
 
 use std::{io, ops::Range, time::SystemTime};
 

@@ -180,8 +180,8 @@ impl MemoryLedger {
         }
     }
 
-    /// If every flight waits, no memory would ever be freed, so this fails the youngest flight that holds some. That
-    /// flight no longer waits, so no other flight fails before it has freed its memory.
+    /// If every flight waits, this fails the youngest flight that holds memory: except for pages that are being packed, none would be
+    /// freed. That flight no longer waits, so no other flight fails before it has freed its memory.
     fn fail_one_if_all_wait(&mut self) {
         if self.bodies.len() + self.next_page.len() + self.first_page.len() < self.flights.len() {
             return;
