@@ -220,7 +220,7 @@ def test_configured_memory_is_used_and_no_request_exceeds_its_limit():
     only_request = render({"resources": {"requests": {"memory": "2Gi"}}}).container["resources"]
     assert only_request == {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
     small_request = render({"resources": {"requests": {"memory": "64Mi"}}}).container["resources"]
-    assert small_request["limits"] == {"memory": "909Mi"}
+    assert small_request["limits"] == {"memory": "959Mi"}
     both = render(ci("pod")).container["resources"]
     assert both == ci("pod")["resources"]
 
