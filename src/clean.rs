@@ -35,9 +35,8 @@ pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
 pub(crate) struct CheckedPage {
     /// Everything but the participants.
     envelope: Page,
-    /// The byte offset of the list of participants.
-    participants: usize,
-    has_participants: bool,
+    /// The byte offset of the first participant; `None` if the list is empty.
+    participants: Option<usize>,
 }
 
 impl CheckedPage {
@@ -58,23 +57,21 @@ impl CheckedPage {
     fn read(source: &[u8]) -> Result<Self, NotAPage> {
         let mut page = Page::default();
         let mut participants = None;
-        let mut has_participants = false;
-        let mut token_seen = false;
+        let (mut participants_seen, mut token_seen) = (false, false);
 
         let mut input = Cursor::new(source);
         let mut members = Container::open(&mut input, b'{').ok_or(NotAPage::NoParticipants)?;
         while members.next(&mut input)? {
             match input.key()?.name()?.as_ref() {
                 b"participants" => {
-                    if participants.is_some() {
+                    if std::mem::replace(&mut participants_seen, true) {
                         return Err(NotAPage::Ambiguous { key: "participants" });
                     }
                     let mut list = input;
                     if !list.take_if(b'[') {
                         return Err(NotAPage::NoParticipants);
                     }
-                    participants = Some(input.at());
-                    has_participants = !list.take_if(b']');
+                    participants = (!list.take_if(b']')).then(|| list.at());
                     input.skip_value()?;
                 }
                 b"next_page_token" => {
@@ -89,8 +86,11 @@ impl CheckedPage {
                 _ => input.skip_value()?,
             }
         }
-        let participants = participants.ok_or(NotAPage::NoParticipants)?;
-        Ok(Self { envelope: page, participants, has_participants })
+        if participants_seen {
+            Ok(Self { envelope: page, participants })
+        } else {
+            Err(NotAPage::NoParticipants)
+        }
     }
 
     /// Returns everything but the participants: a [`Page`] without the fields that cleaning fills in.
@@ -99,7 +99,7 @@ impl CheckedPage {
     }
 
     pub(crate) fn has_participants(&self) -> bool {
-        self.has_participants
+        self.participants.is_some()
     }
 
     /// Appends the cleaned participants to `out`. `zoom` is the same response.
@@ -107,25 +107,22 @@ impl CheckedPage {
     /// # Errors
     /// The second pass disagrees with the first one, which would be a bug. `out` is then unchanged.
     pub(crate) fn clean(mut self, zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
-        if self.has_participants {
+        if let Some(at) = self.participants {
             let begin = out.len();
             out.reserve(zoom.len());
-            if let Err(error) = self.clean_participants(zoom, out) {
+            if let Err(error) = clean_participants(zoom, at, out, &mut self.envelope) {
                 out.truncate(begin);
                 return Err(error.into());
             }
         }
         Ok(self.envelope)
     }
+}
 
-    fn clean_participants(&mut self, zoom: &[u8], out: &mut Vec<u8>) -> Result<(), Desynced> {
-        let mut input = Cursor::new(zoom.get(self.participants..).ok_or(Desynced)?);
-        input.take(b'[')?;
-        input.token()?;
-        let mut participants = Participants::new(input, out);
-        while participants.row()? {}
-        participants.finish(&mut self.envelope)
-    }
+fn clean_participants(zoom: &[u8], at: usize, out: &mut Vec<u8>, page: &mut Page) -> Result<(), Desynced> {
+    let mut participants = Participants::new(Cursor::new(zoom.get(at..).ok_or(Desynced)?), out);
+    while participants.row()? {}
+    participants.finish(page)
 }
 
 fn page_token(input: &mut Cursor<'_>) -> Result<Option<String>, NotAPage> {

@@ -96,11 +96,11 @@ fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
     state.scheduler.stretch(pages)
 }
 
-/// Unwraps the result of compressing into memory, which fails only because of a bug. Such a failure ends the flight as
+/// Unwraps the result of cleaning and compressing in memory, which fails only because of a bug. Such a failure ends the flight as
 /// a panic does.
 fn never_fails<T>(done: io::Result<T>) -> T {
     done.unwrap_or_else(|error| {
-        tracing::error!(%error, "compressing a body failed: this is a bug");
+        tracing::error!(%error, "cleaning or compressing a page failed: this is a bug");
         std::panic::resume_unwind(Box::new(error))
     })
 }

@@ -44,16 +44,16 @@ pub(super) async fn fetch_page(
     loop {
         let (permit, access_token) = permit_and_token(state, flight).await.map_err(PagesError::Failed)?;
         let resent = attempts.retried;
-        let answer = send(state, flight, memory, (permit, &access_token), page_token, resent).await;
-        let error = match answer {
-            Ok(answer) => match check(state, flight, answer).await {
-                Ok(page) => {
-                    // A page of a webinar shows that the app may read webinars.
-                    state.webinars.grant(&flight.key);
-                    return Ok(page);
-                }
-                Err(error) => error,
-            },
+        let fetched = match send(state, flight, memory, (permit, &access_token), page_token, resent).await {
+            Ok(answer) => check(state, flight, answer).await,
+            Err(error) => Err(error),
+        };
+        let error = match fetched {
+            Ok(page) => {
+                // A page of a webinar shows that the app may read webinars.
+                state.webinars.grant(&flight.key);
+                return Ok(page);
+            }
             Err(error) => error,
         };
         let result = result_of(&error);
