@@ -216,19 +216,24 @@ fn an_empty_meeting_is_one_empty_slice() {
 #[test]
 fn the_last_slice_costs_about_as_much_as_the_first() {
     let sim = sim(|_| ());
-    sim.add_meeting(Meeting::generated(MEETING, 100, 40));
+    sim.add_meeting(Meeting::generated(MEETING, 200, 40));
     // The cache is too small to store the uncompressed body.
     let service = Service::start(&sim, &[("cache.max_bytes", "32MiB"), ("server.workers", "1")]);
     let slices = walk(&service, PATH, 10);
     let joined: Vec<_> = slices.iter().flat_map(Answer::participants).collect();
     assert_eq!(joined, service.get(PATH).participants());
-    let last = format!("{PATH}?next_page_token={}", token(&slices[8]).unwrap());
-    let cost = |path: &str| {
-        let before = service.cpu_ticks();
-        (0..100).for_each(|_| assert_eq!(service.get(path).status, 200));
-        service.cpu_ticks() - before
-    };
-    let (first, last) = (cost(&format!("{PATH}?page_size=10")), cost(&last));
-    assert!(last < first * 2, "{last} ticks, and the first slice takes {first}");
+    let first = format!("{PATH}?page_size=10");
+    let last = format!("{PATH}?next_page_token={}", token(&slices[18]).unwrap());
+    let mut ticks = [0; 2];
+    for _ in 0..5 {
+        for (path, ticks) in [&first, &last].into_iter().zip(&mut ticks) {
+            let before = service.cpu_ticks();
+            (0..30).for_each(|_| assert_eq!(service.get(path).status, 200));
+            *ticks += service.cpu_ticks() - before;
+        }
+    }
+    // Decompressed from the start of the body, the last would cost ten times as much or more. Decompressed from the
+    // restart point before it, it costs up to twice as much, and other processes make both figures inexact.
+    assert!(ticks[1] < ticks[0] * 4, "the first slice takes {} ticks, and the last {}", ticks[0], ticks[1]);
     service.finish(&[]);
 }
