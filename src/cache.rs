@@ -7,6 +7,7 @@
 mod bodies;
 mod byte_cache;
 mod entry;
+mod eviction;
 mod failures;
 mod kinds;
 mod lookup;
@@ -23,7 +24,8 @@ use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 pub use self::policy::CachePolicy;
 use self::{
     bodies::Bodies,
-    entry::{CacheKey, ExpiryPolicy},
+    entry::{CacheKey, Entries, ExpiryPolicy, snapshot_bytes},
+    eviction::Eviction,
     kinds::KnownWebinars,
     views::Views,
 };
@@ -37,9 +39,6 @@ use crate::{
     metrics::Metrics,
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
-
-/// A snapshot that takes more than this fraction of the bound (1/100) evicts others at once.
-const LARGE_SHARE: u64 = 100;
 
 /// The fraction of the memory for bodies made on demand: a sixteenth.
 const BODIES_SHARE: u64 = 16;
@@ -77,32 +76,39 @@ impl CacheConfig {
 /// The cache; a handle that is cheap to clone and shared by all threads.
 #[derive(Clone)]
 pub struct Cache {
-    entries: Moka<CacheKey, Entry, foldhash::fast::RandomState>,
+    entries: Entries,
     pub(crate) bodies: Bodies,
     pub(crate) views: Views,
     webinars: KnownWebinars,
+    eviction: Arc<Eviction>,
     config: Arc<CacheConfig>,
 }
 
 impl Cache {
     /// Creates an empty cache.
     pub fn new(config: CacheConfig, metrics: &Arc<Metrics>) -> Self {
-        let metrics = Arc::clone(metrics);
-        let entries = Moka::builder()
-            .max_capacity(config.max_entries())
+        let evicted = Arc::clone(metrics);
+        let max_entries = config.max_entries();
+        let entries: Entries = Moka::builder()
+            .max_capacity(max_entries)
             .weigher(|_, entry: &Entry| u32::try_from(entry.memory_bytes()).unwrap_or(u32::MAX))
-            // LRU, because a new meeting was just requested: TinyLFU would reject it while old favourites fill the
-            // cache.
+            // Snapshots are evicted by `eviction`. moka itself evicts only if failures fill the cache.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(ExpiryPolicy(config.policy))
             .eviction_listener(move |_, _, cause| {
                 if cause == moka::notification::RemovalCause::Size {
-                    metrics.cache_evictions.inc();
+                    evicted.cache_evictions.inc();
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        let (bodies, views) = (Bodies::new(config.max_bodies()), Views::new(config.max_views()));
-        Self { entries, bodies, views, webinars: KnownWebinars::new(), config: Arc::new(config) }
+        Self {
+            eviction: Arc::new(Eviction::new(entries.clone(), max_entries, Arc::clone(metrics))),
+            entries,
+            bodies: Bodies::new(config.max_bodies()),
+            views: Views::new(config.max_views()),
+            webinars: KnownWebinars::new(),
+            config: Arc::new(config),
+        }
     }
 
     pub(crate) fn policy(&self) -> CachePolicy {
@@ -125,7 +131,11 @@ impl Cache {
     }
 
     fn entry(&self, key: CacheKey, now: Instant) -> Option<Entry> {
-        self.entries.get(&key).filter(|entry| entry.useful_until(self.config.policy) > now)
+        let entry = self.entries.get(&key).filter(|entry| entry.useful_until(self.config.policy) > now);
+        if let Some(Entry::Snapshot(snapshot)) = &entry {
+            snapshot.requests.record();
+        }
+        entry
     }
 
     /// Caches a snapshot, unless it alone exceeds the bound. Returns it, and whether it is cached.
@@ -137,22 +147,25 @@ impl Cache {
         self.end_failure(&snapshot);
         self.webinars.remember(snapshot.key.meeting, snapshot.key.kind);
         let newest = CacheKey::Newest(snapshot.key);
-        // Inserted before the new one, so that callers who page through the older one find it at every moment.
-        if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
-            self.insert_paged(&replaced);
+        let mut freed = 0;
+        if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest) {
+            snapshot.requests.inherit(&replaced.requests);
+            freed = snapshot_bytes(&replaced);
+            // Inserted before the new one, so that callers who page through the older one find it at every moment.
+            if replaced.is_paged() {
+                self.insert_paged(&replaced);
+            }
         }
-        let entry = Entry::Snapshot(Arc::clone(&snapshot));
+        let bytes = snapshot_bytes(&snapshot);
         // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. moka's
         // weights are u32.
-        let bound = self.config.max_entries().min(u64::from(u32::MAX));
-        let is_kept = u64::try_from(entry.memory_bytes()).is_ok_and(|bytes| bytes <= bound);
+        let is_kept = bytes <= self.config.max_entries().min(u64::from(u32::MAX));
         if is_kept {
-            let is_large = u64::try_from(entry.memory_bytes()).is_ok_and(|bytes| bytes > bound / LARGE_SHARE);
-            self.entries.insert(newest, entry);
-            if is_large {
-                // Evicts now: until the next maintenance, the cache would exceed its bound by this much.
-                self.entries.run_pending_tasks();
-            }
+            self.eviction.make_room(bytes.saturating_sub(freed));
+            self.entries.insert(newest, Entry::Snapshot(Arc::clone(&snapshot)));
+            self.eviction.add_newest(&snapshot);
+            // moka counts the bytes of what was inserted and evicted only now.
+            self.entries.run_pending_tasks();
         } else {
             self.entries.invalidate(&newest);
         }
@@ -161,8 +174,10 @@ impl Cache {
 
     /// Caches a snapshot beside the newest one, for callers who page through it.
     pub(crate) fn insert_paged(&self, snapshot: &Arc<Snapshot>) {
-        let key = CacheKey::Older(snapshot.key, snapshot.tag);
-        self.entries.insert(key, Entry::Snapshot(Arc::clone(snapshot)));
+        self.eviction.make_room(snapshot_bytes(snapshot));
+        self.entries
+            .insert(CacheKey::Older(snapshot.key, snapshot.tag), Entry::Snapshot(Arc::clone(snapshot)));
+        self.eviction.add_older(snapshot);
     }
 
     /// Removes the snapshots and failures under these keys, and the remembered kinds of their ids. Returns for how many
@@ -205,6 +220,7 @@ impl Cache {
         self.entries.run_pending_tasks();
         self.bodies.cached.run_pending_tasks();
         self.views.cached.run_pending_tasks();
+        self.eviction.check_some();
     }
 
     /// Returns the number of entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.

@@ -47,7 +47,7 @@ pub use self::{
 use self::{
     document::RowIndex,
     parts::{EncodedParts, Part},
-    usage::{SnapshotUsage, millis},
+    usage::{RequestCount, SnapshotUsage, millis},
 };
 
 /// A whole meeting. Immutable except for its [`SnapshotUsage`].
@@ -71,6 +71,7 @@ pub struct Snapshot {
     parts: EncodedParts,
     rows: RowIndex,
     usage: SnapshotUsage,
+    pub(crate) requests: RequestCount,
 }
 
 impl Snapshot {

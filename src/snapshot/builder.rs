@@ -16,7 +16,7 @@ use super::{
     freshness::{Freshness, FreshnessConfig},
     key::SnapshotKey,
     parts::EncodedParts,
-    usage::SnapshotUsage,
+    usage::{RequestCount, SnapshotUsage},
 };
 
 /// The largest body, in bytes, that is stored uncompressed too: decompressing it would cost more than the memory it
@@ -177,6 +177,7 @@ impl SnapshotBuilder {
             parts: EncodedParts::new(body, fetched_at)?,
             rows: RowIndex { starts: row_starts.into(), end: length },
             usage: SnapshotUsage::default(),
+            requests: RequestCount::default(),
         })
     }
 }

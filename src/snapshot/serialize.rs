@@ -24,7 +24,7 @@ use super::{
     key::{SnapshotKey, Tag},
     parts::{self, EncodedParts},
     restarts::{Restart, Restarts},
-    usage::{SnapshotUsage, millis},
+    usage::{RequestCount, SnapshotUsage, millis},
 };
 
 /// The beginning of a record, after its own length and before the bodies.
@@ -156,6 +156,7 @@ impl Snapshot {
             parts: EncodedParts::new(body, fetched_at).ok()?,
             rows,
             usage: SnapshotUsage::default(),
+            requests: RequestCount::default(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! How a snapshot has been used since its fetch. Any thread may update it, without a lock.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -28,6 +28,47 @@ pub(super) struct SnapshotUsage {
     pub(super) paged: AtomicBool,
     /// The time of the next publication, in milliseconds.
     pub(super) publish_at_ms: AtomicU64,
+}
+
+/// The requests for a meeting that its snapshots have served, for the choice of the snapshots to evict.
+///
+/// Counts to [`RequestCount::MAX`] and no further, so that the hits of a popular meeting do not write to memory that all workers
+/// read. Two workers that count at the same moment may count one.
+#[derive(Default)]
+pub(crate) struct RequestCount {
+    /// Since the last [`RequestCount::add_up`].
+    recent: AtomicU8,
+    /// Before that.
+    earlier: AtomicU8,
+}
+
+impl RequestCount {
+    const MAX: u8 = 15;
+
+    pub(crate) fn record(&self) {
+        let recent = self.recent.load(Ordering::Relaxed);
+        if recent < Self::MAX {
+            self.recent.store(recent + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether a request was recorded since the last [`RequestCount::add_up`].
+    pub(crate) fn is_recent(&self) -> bool {
+        self.recent.load(Ordering::Relaxed) > 0
+    }
+
+    /// Adds the recent requests to the earlier ones, and returns the sum.
+    pub(crate) fn add_up(&self) -> u8 {
+        let recent = self.recent.swap(0, Ordering::Relaxed);
+        let sum = (self.earlier.load(Ordering::Relaxed) + recent).min(Self::MAX);
+        self.earlier.store(sum, Ordering::Relaxed);
+        sum
+    }
+
+    /// Begins with the requests for an older snapshot of the meeting.
+    pub(crate) fn inherit(&self, older: &Self) {
+        self.earlier.store(older.add_up(), Ordering::Relaxed);
+    }
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

@@ -1,0 +1,307 @@
+//! Decides which snapshots a full cache evicts: those whose requests are the fewest for their memory.
+//!
+//! This is GreedyDual-Size-Frequency with a window. A snapshot's rank is the clock, plus its requests divided by its size. The
+//! snapshot of the lowest rank is evicted, and the clock becomes that rank. So a snapshot that is no longer requested is evicted in
+//! the end, although it was popular. Example: while the clock is at 50, a snapshot of 10 KB with 3 requests gets the rank 50 + 300,
+//! and one of 100 KB with 8 requests gets 50 + 80.
+//!
+//! A hit only counts the request ([`crate::snapshot::Snapshot::requests`]). The rank is updated when it is the lowest: if the
+//! snapshot was requested since, it gets a higher rank and stays.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::entry::{CacheKey, Entries, Entry, snapshot_bytes};
+use crate::{
+    metrics::Metrics,
+    snapshot::{Snapshot, SnapshotKey, Tag},
+};
+
+/// How much one request adds to the rank of a snapshot of one byte. So large that the quotient is exact enough for a gigabyte.
+const SCALE: u64 = 1 << 36;
+/// The newest snapshots have no rank until this fraction of the memory, a sixteenth, was inserted after them. Without it, a large
+/// meeting would be evicted by the next small one, and fetched again for the next request.
+const WINDOW_SHARE: u64 = 16;
+/// At most this many snapshots get a new rank for one insertion, which takes less than a millisecond.
+const MAX_UPDATES: usize = 1_000;
+/// How many snapshots one run of the maintenance checks for being cached still.
+const CHECKED_AT_ONCE: usize = 1_000;
+
+/// Keeps the entries within their bound.
+pub(super) struct Eviction {
+    entries: Entries,
+    max_bytes: u64,
+    metrics: Arc<Metrics>,
+    order: Mutex<EvictionOrder>,
+}
+
+/// The cached snapshots in the order of their eviction. Those that were replaced, purged or expired since are removed later.
+#[derive(Default)]
+struct EvictionOrder {
+    /// Snapshots that callers page through although there is a newer one. They are evicted first, the oldest of them before the
+    /// others.
+    older: VecDeque<Candidate>,
+    ranked: BTreeMap<Rank, Candidate>,
+    /// The window, oldest first. It is evicted last.
+    newest: VecDeque<Candidate>,
+    newest_bytes: u64,
+    clock: u64,
+    /// The number of ranks given so far.
+    given: u64,
+    /// Where the next run of the maintenance begins.
+    unchecked: Rank,
+}
+
+/// Equal ranks are ordered by the time at which they were given.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    value: u64,
+    given: u64,
+}
+
+/// A snapshot that may be evicted.
+#[derive(Clone, Copy)]
+struct Candidate {
+    key: SnapshotKey,
+    tag: Tag,
+    bytes: u64,
+}
+
+impl Candidate {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self { key: snapshot.key, tag: snapshot.tag, bytes: snapshot_bytes(snapshot) }
+    }
+}
+
+impl EvictionOrder {
+    /// Adds a snapshot to the window. Those that leave it get a rank. `requests` returns a candidate's count.
+    fn insert(&mut self, new: Candidate, window: u64, requests: impl Fn(&Candidate) -> u8) {
+        self.newest.push_back(new);
+        self.newest_bytes += new.bytes;
+        while self.newest_bytes > window && self.newest.len() > 1 {
+            let Some(oldest) = self.pop_newest() else { return };
+            self.rank(oldest, requests(&oldest));
+        }
+    }
+
+    fn pop_newest(&mut self) -> Option<Candidate> {
+        let oldest = self.newest.pop_front()?;
+        self.newest_bytes -= oldest.bytes;
+        Some(oldest)
+    }
+
+    fn rank(&mut self, candidate: Candidate, requests: u8) {
+        let value = SCALE / candidate.bytes.max(1) * (u64::from(requests) + 1);
+        self.given += 1;
+        let rank = Rank { value: self.clock.saturating_add(value), given: self.given };
+        self.ranked.insert(rank, candidate);
+    }
+
+    /// Removes the snapshot of the lowest rank; if none has a rank, the oldest of the window.
+    fn pop_lowest(&mut self) -> Option<Candidate> {
+        let Some((rank, lowest)) = self.ranked.pop_first() else { return self.pop_newest() };
+        self.clock = self.clock.max(rank.value);
+        Some(lowest)
+    }
+
+    /// Forgets snapshots that are no longer cached, among the next few.
+    fn check_some(&mut self, is_cached: impl Fn(&Candidate) -> bool) {
+        let mut next = self.ranked.range(self.unchecked..);
+        let checked = next.by_ref().take(CHECKED_AT_ONCE);
+        let gone: Vec<_> =
+            checked.filter(|(_, candidate)| !is_cached(candidate)).map(|(rank, _)| *rank).collect();
+        self.unchecked = next.next().map_or_else(Rank::default, |(rank, _)| *rank);
+        for rank in gone {
+            self.ranked.remove(&rank);
+        }
+    }
+}
+
+impl Eviction {
+    pub(super) fn new(entries: Entries, max_bytes: u64, metrics: Arc<Metrics>) -> Self {
+        Self { entries, max_bytes, metrics, order: Mutex::default() }
+    }
+
+    /// Evicts snapshots until there is memory for `bytes` more, or until nothing but failures is left.
+    pub(super) fn make_room(&self, bytes: u64) {
+        let mut order = self.order();
+        let (mut used, mut updates) = (self.entries.weighted_size(), 0);
+        while used.saturating_add(bytes) > self.max_bytes {
+            let evicted = if let Some(oldest) = order.older.pop_front() {
+                let key = CacheKey::Older(oldest.key, oldest.tag);
+                self.entries.contains_key(&key).then_some((key, oldest.bytes))
+            } else {
+                let Some(lowest) = order.pop_lowest() else { return };
+                let snapshot = self.newest(&lowest);
+                if let Some(snapshot) = &snapshot
+                    && snapshot.requests.is_recent()
+                    && updates < MAX_UPDATES
+                {
+                    updates += 1;
+                    order.rank(lowest, snapshot.requests.add_up());
+                    continue;
+                }
+                snapshot.map(|_| (CacheKey::Newest(lowest.key), lowest.bytes))
+            };
+            if let Some((key, bytes)) = evicted {
+                used = used.saturating_sub(bytes);
+                self.entries.invalidate(&key);
+                self.metrics.cache_evictions.inc();
+            }
+        }
+    }
+
+    /// Records that the snapshot was inserted as the newest of its meeting.
+    pub(super) fn add_newest(&self, snapshot: &Snapshot) {
+        let requests =
+            |candidate: &Candidate| self.newest(candidate).map_or(0, |found| found.requests.add_up());
+        let window = self.max_bytes / WINDOW_SHARE;
+        self.order().insert(Candidate::of(snapshot), window, requests);
+    }
+
+    /// Records that the snapshot was inserted beside a newer one.
+    pub(super) fn add_older(&self, snapshot: &Snapshot) {
+        self.order().older.push_back(Candidate::of(snapshot));
+    }
+
+    /// Forgets some of the snapshots that are no longer cached.
+    pub(super) fn check_some(&self) {
+        let mut order = self.order();
+        order.older.retain(|older| self.entries.contains_key(&CacheKey::Older(older.key, older.tag)));
+        order.check_some(|candidate| self.newest(candidate).is_some());
+    }
+
+    /// Returns the snapshot if it is still cached as the newest of its meeting.
+    fn newest(&self, candidate: &Candidate) -> Option<Arc<Snapshot>> {
+        match self.entries.get(&CacheKey::Newest(candidate.key))? {
+            Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == candidate.tag),
+            Entry::Refusal(_) => None,
+        }
+    }
+
+    fn order(&self) -> MutexGuard<'_, EvictionOrder> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::MAX_UPDATES;
+    use crate::cache::tests::{SECOND, cache, key, snapshot_of};
+
+    const BOUND: u64 = 1_000_000;
+
+    #[test]
+    fn a_requested_snapshot_stays_until_it_is_no_longer_requested() {
+        let cache = cache(BOUND);
+        let is_cached = |number| cache.entries.contains_key(&super::CacheKey::Newest(key(number)));
+        for number in 0..300 {
+            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
+            assert!(number % 30 > 0 || cache.get(&key(0), Instant::now()).is_some(), "{number}");
+        }
+        assert!(!is_cached(100) && is_cached(299), "the newest is kept");
+        let gone = (300..5_000).find(|number| {
+            assert!(cache.insert(snapshot_of(key(*number), 5_000, 30 * SECOND)).1);
+            !is_cached(0)
+        });
+        assert!(gone.is_some_and(|number| number > 400), "{gone:?}");
+    }
+
+    #[test]
+    fn a_small_snapshot_needs_fewer_requests_than_a_large_one() {
+        let cache = cache(BOUND);
+        for (number, bytes, requests) in [(0, 20_000, 5), (1, 2_000, 1)] {
+            assert!(cache.insert(snapshot_of(key(number), bytes, 30 * SECOND)).1);
+            assert!((0..requests).all(|_| cache.get(&key(number), Instant::now()).is_some()));
+        }
+        let is_cached = |number| cache.entries.contains_key(&super::CacheKey::Newest(key(number)));
+        let mut number = 2;
+        while is_cached(0) {
+            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
+            number += 1;
+        }
+        assert!(is_cached(1));
+    }
+
+    #[test]
+    fn a_new_large_snapshot_stays_while_a_sixteenth_is_inserted() {
+        let cache = cache(BOUND);
+        for number in 1..200 {
+            assert!(cache.insert(snapshot_of(key(number), 1_000, 30 * SECOND)).1);
+            assert!(cache.get(&key(number), Instant::now()).is_some());
+        }
+        assert!(cache.insert(snapshot_of(key(0), 100_000, 30 * SECOND)).1);
+        for number in 200..215 {
+            assert!(cache.get(&key(0), Instant::now()).is_some(), "{number}");
+            assert!(cache.insert(snapshot_of(key(number), 1_000, 30 * SECOND)).1);
+        }
+    }
+
+    #[test]
+    fn requests_for_replaced_snapshots_count() {
+        let cache = cache(BOUND);
+        assert!(cache.insert(snapshot_of(key(0), 5_000, 30 * SECOND)).1);
+        assert!((0..20).all(|_| cache.get(&key(0), Instant::now()).is_some()));
+        let (newer, _) = cache.insert(snapshot_of(key(0), 5_000, 30 * SECOND));
+        assert_eq!(newer.requests.add_up(), 15);
+    }
+
+    #[test]
+    fn older_snapshots_that_callers_page_through_are_evicted_first() {
+        let cache = cache(BOUND);
+        let mut older = Vec::new();
+        for number in 0..10 {
+            let (first, _) = cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND));
+            first.mark_paged();
+            older.push(first.tag);
+            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
+        }
+        let left = |older: &[_]| {
+            let numbered = (0..).zip(older);
+            numbered
+                .filter(|(number, tag)| cache.snapshot(&key(*number), **tag, Instant::now()).is_some())
+                .count()
+        };
+        assert_eq!(left(&older), 10);
+        let mut number = 10;
+        while left(&older) > 0 {
+            let newest = (0..number).all(|number| cache.get(&key(number), Instant::now()).is_some());
+            assert!(newest, "{number}: {} older ones are left", left(&older));
+            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
+            number += 1;
+        }
+    }
+
+    #[test]
+    fn one_insertion_updates_a_bounded_number_of_ranks() {
+        let cache = cache(10 * BOUND);
+        for number in 0..10_000 {
+            assert!(cache.insert(snapshot_of(key(number), 100, 3_600 * SECOND)).1);
+        }
+        let requested =
+            (0..10_000).filter(|number| cache.get(&key(*number), Instant::now()).is_some()).count();
+        assert!(requested > 2 * MAX_UPDATES, "{requested}");
+        let before = cache.eviction.order().given;
+        assert!(cache.insert(snapshot_of(key(10_000), 100, 3_600 * SECOND)).1);
+        let given = usize::try_from(cache.eviction.order().given - before).unwrap();
+        assert!((MAX_UPDATES..MAX_UPDATES + 10).contains(&given), "{given}");
+        cache.run_maintenance();
+        assert!(cache.bytes() <= 10 * BOUND);
+    }
+
+    #[test]
+    fn snapshots_that_are_no_longer_cached_are_forgotten() {
+        let cache = cache(BOUND);
+        for number in 0..1_500 {
+            assert!(cache.insert(snapshot_of(key(number % 3), 1_000, 30 * SECOND)).1);
+        }
+        assert!(cache.eviction.order().ranked.len() > 1_000);
+        cache.run_maintenance();
+        cache.run_maintenance();
+        assert!(cache.eviction.order().ranked.len() <= 3, "{}", cache.eviction.order().ranked.len());
+    }
+}
