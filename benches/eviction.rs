@@ -119,7 +119,9 @@ impl Policy for Cache {
     fn request(&mut self, trace: &Trace, at: usize) -> bool {
         let snapshot = &trace.snapshots[trace.requests[at]];
         let hits = self.get(&snapshot.key, Instant::now()).is_some();
-        if !hits {
+        if hits {
+            snapshot.record_request();
+        } else {
             drop(self.insert(Arc::clone(snapshot)));
             self.run_maintenance();
         }

@@ -92,7 +92,7 @@ impl Cache {
         let entries: Entries = Moka::builder()
             .max_capacity(max_entries)
             .weigher(|_, entry: &Entry| u32::try_from(entry.memory_bytes()).unwrap_or(u32::MAX))
-            // Snapshots are evicted by `eviction`. moka itself evicts only if failures fill the cache.
+            // `eviction` evicts snapshots before moka would. moka evicts only if failures alone fill the cache.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(ExpiryPolicy(config.policy))
             .eviction_listener(move |_, _, cause| {
@@ -131,11 +131,7 @@ impl Cache {
     }
 
     fn entry(&self, key: CacheKey, now: Instant) -> Option<Entry> {
-        let entry = self.entries.get(&key).filter(|entry| entry.useful_until(self.config.policy) > now);
-        if let Some(Entry::Snapshot(snapshot)) = &entry {
-            snapshot.requests.record();
-        }
-        entry
+        self.entries.get(&key).filter(|entry| entry.useful_until(self.config.policy) > now)
     }
 
     /// Caches a snapshot, unless it alone exceeds the bound. Returns it, and whether it is cached.
@@ -147,37 +143,53 @@ impl Cache {
         self.end_failure(&snapshot);
         self.webinars.remember(snapshot.key.meeting, snapshot.key.kind);
         let newest = CacheKey::Newest(snapshot.key);
-        let mut freed = 0;
-        if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest) {
-            snapshot.requests.inherit(&replaced.requests);
-            freed = snapshot_bytes(&replaced);
-            // Inserted before the new one, so that callers who page through the older one find it at every moment.
-            if replaced.is_paged() {
-                self.insert_paged(&replaced);
-            }
-        }
+        let replaced = match self.entries.get(&newest) {
+            Some(Entry::Snapshot(replaced)) => Some(replaced),
+            _ => None,
+        };
+        snapshot.requests.begin(replaced.as_deref().map(|replaced| &replaced.requests));
+        let paged = replaced.as_ref().filter(|replaced| replaced.is_paged());
         let bytes = snapshot_bytes(&snapshot);
-        // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. moka's
-        // weights are u32.
-        let is_kept = bytes <= self.config.max_entries().min(u64::from(u32::MAX));
+        let is_kept = bytes <= self.largest_entry();
         if is_kept {
-            self.eviction.make_room(bytes.saturating_sub(freed));
+            let freed = if paged.is_some() { 0 } else { replaced.as_deref().map_or(0, snapshot_bytes) };
+            self.eviction.make_room(bytes.saturating_sub(freed), Some(&snapshot.key));
+        }
+        // Inserted before the new one, so that callers who page through the older one find it at every moment.
+        if let Some(paged) = paged {
+            self.insert_older(paged);
+        }
+        if is_kept {
             self.entries.insert(newest, Entry::Snapshot(Arc::clone(&snapshot)));
             self.eviction.add_newest(&snapshot);
-            // moka counts the bytes of what was inserted and evicted only now.
-            self.entries.run_pending_tasks();
         } else {
             self.entries.invalidate(&newest);
         }
+        // moka counts the bytes of what was inserted and evicted only now.
+        self.entries.run_pending_tasks();
         (snapshot, is_kept)
     }
 
-    /// Caches a snapshot beside the newest one, for callers who page through it.
+    /// Caches a snapshot beside the newest one, for callers who page through it. A snapshot that alone exceeds the bound is not cached.
     pub(crate) fn insert_paged(&self, snapshot: &Arc<Snapshot>) {
-        self.eviction.make_room(snapshot_bytes(snapshot));
+        let bytes = snapshot_bytes(snapshot);
+        if bytes <= self.largest_entry() {
+            self.eviction.make_room(bytes, None);
+            self.insert_older(snapshot);
+            self.entries.run_pending_tasks();
+        }
+    }
+
+    fn insert_older(&self, snapshot: &Arc<Snapshot>) {
         self.entries
             .insert(CacheKey::Older(snapshot.key, snapshot.tag), Entry::Snapshot(Arc::clone(snapshot)));
         self.eviction.add_older(snapshot);
+    }
+
+    /// Returns the bytes of the largest entry that is cached. moka would return a larger one until its next maintenance, and its weights
+    /// are u32.
+    fn largest_entry(&self) -> u64 {
+        self.config.max_entries().min(u64::from(u32::MAX))
     }
 
     /// Removes the snapshots and failures under these keys, and the remembered kinds of their ids. Returns for how many
@@ -213,6 +225,7 @@ impl Cache {
         self.views.cached.clear();
         self.webinars.purge_all();
         self.entries.invalidate_all();
+        self.eviction.clear();
     }
 
     /// Frees expired entries and updates the sizes, which moka by itself does only while requests arrive.

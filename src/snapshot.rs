@@ -137,6 +137,11 @@ impl Snapshot {
         }
     }
 
+    /// Counts a request that this snapshot serves.
+    pub fn record_request(&self) {
+        self.requests.record();
+    }
+
     /// Records that a caller has a paging token for it, so that it is kept even after a newer one is fetched.
     pub(crate) fn mark_paged(&self) {
         self.usage.paged.store(true, Ordering::Relaxed);

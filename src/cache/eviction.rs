@@ -24,7 +24,7 @@ const SCALE: u64 = 1 << 36;
 /// The newest snapshots have no rank until this fraction of the memory, a sixteenth, was inserted after them. Without it, a large
 /// meeting would be evicted by the next small one, and fetched again for the next request.
 const WINDOW_SHARE: u64 = 16;
-/// At most this many snapshots get a new rank for one insertion, which takes less than a millisecond.
+/// For one insertion, at most this many snapshots get a new rank because they were requested. That takes less than a millisecond.
 const MAX_UPDATES: usize = 1_000;
 /// How many snapshots one run of the maintenance checks for being cached still.
 const CHECKED_AT_ONCE: usize = 1_000;
@@ -80,8 +80,10 @@ impl EvictionOrder {
     fn insert(&mut self, new: Candidate, window: u64, requests: impl Fn(&Candidate) -> u8) {
         self.newest.push_back(new);
         self.newest_bytes += new.bytes;
-        while self.newest_bytes > window && self.newest.len() > 1 {
-            let Some(oldest) = self.pop_newest() else { return };
+        while let Some(oldest) = self.newest.front().copied()
+            && self.newest_bytes - oldest.bytes > window
+        {
+            self.pop_newest();
             self.rank(oldest, requests(&oldest));
         }
     }
@@ -124,8 +126,9 @@ impl Eviction {
         Self { entries, max_bytes, metrics, order: Mutex::default() }
     }
 
-    /// Evicts snapshots until there is memory for `bytes` more, or until nothing but failures is left.
-    pub(super) fn make_room(&self, bytes: u64) {
+    /// Evicts snapshots until there is memory for `bytes` more, or until only failures are left. Does not evict the newest snapshot of
+    /// `replaced`, which the next insertion replaces.
+    pub(super) fn make_room(&self, bytes: u64, replaced: Option<&SnapshotKey>) {
         let mut order = self.order();
         let (mut used, mut updates) = (self.entries.weighted_size(), 0);
         while used.saturating_add(bytes) > self.max_bytes {
@@ -134,7 +137,7 @@ impl Eviction {
                 self.entries.contains_key(&key).then_some((key, oldest.bytes))
             } else {
                 let Some(lowest) = order.pop_lowest() else { return };
-                let snapshot = self.newest(&lowest);
+                let snapshot = self.newest(&lowest).filter(|_| replaced != Some(&lowest.key));
                 if let Some(snapshot) = &snapshot
                     && snapshot.requests.is_recent()
                     && updates < MAX_UPDATES
@@ -166,6 +169,11 @@ impl Eviction {
         self.order().older.push_back(Candidate::of(snapshot));
     }
 
+    /// Forgets all snapshots.
+    pub(super) fn clear(&self) {
+        *self.order() = EvictionOrder::default();
+    }
+
     /// Forgets some of the snapshots that are no longer cached.
     pub(super) fn check_some(&self) {
         let mut order = self.order();
@@ -190,64 +198,101 @@ impl Eviction {
 mod tests {
     use std::time::Instant;
 
-    use super::MAX_UPDATES;
-    use crate::cache::tests::{SECOND, cache, key, snapshot_of};
+    use super::{CacheKey, MAX_UPDATES};
+    use crate::{
+        cache::{
+            Cache,
+            tests::{SECOND, cache, key, snapshot_of},
+        },
+        failure::{Failure, Reason},
+        snapshot::Snapshot,
+    };
 
     const BOUND: u64 = 1_000_000;
+
+    fn snapshot(number: u64, bytes: usize) -> Snapshot {
+        snapshot_of(key(number), bytes, 3_600 * SECOND)
+    }
+
+    fn insert(cache: &Cache, number: u64, bytes: usize) {
+        assert!(cache.insert(snapshot(number, bytes)).1);
+    }
+
+    fn is_cached(cache: &Cache, number: u64) -> bool {
+        cache.entries.contains_key(&CacheKey::Newest(key(number)))
+    }
+
+    /// Returns whether the meeting is cached, and counts the request.
+    fn request(cache: &Cache, number: u64) -> bool {
+        match cache.get(&key(number), Instant::now()) {
+            Some(super::Entry::Snapshot(snapshot)) => {
+                snapshot.record_request();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Inserts meetings from `number` on for as long as `number` is cached, and returns how many.
+    fn insert_until_gone(cache: &Cache, number: u64, first: u64, bytes: usize) -> u64 {
+        let mut next = first;
+        while is_cached(cache, number) {
+            insert(cache, next, bytes);
+            next += 1;
+        }
+        next - first
+    }
+
+    fn evictions(cache: &Cache) -> u64 {
+        cache.eviction.metrics.cache_evictions.get()
+    }
 
     #[test]
     fn a_requested_snapshot_stays_until_it_is_no_longer_requested() {
         let cache = cache(BOUND);
-        let is_cached = |number| cache.entries.contains_key(&super::CacheKey::Newest(key(number)));
-        for number in 0..300 {
-            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
-            assert!(number % 30 > 0 || cache.get(&key(0), Instant::now()).is_some(), "{number}");
-        }
-        assert!(!is_cached(100) && is_cached(299), "the newest is kept");
-        let gone = (300..5_000).find(|number| {
-            assert!(cache.insert(snapshot_of(key(*number), 5_000, 30 * SECOND)).1);
-            !is_cached(0)
-        });
-        assert!(gone.is_some_and(|number| number > 400), "{gone:?}");
+        insert(&cache, 0, 5_000);
+        assert!((0..20).all(|_| request(&cache, 0)));
+        let requested_long_ago = insert_until_gone(&cache, 0, 1, 5_000);
+        let never_requested = insert_until_gone(&cache, 1_000 + requested_long_ago, 1_000, 5_000);
+        assert_eq!(never_requested, 0, "it is not cached yet");
+        insert(&cache, 5_000, 5_000);
+        let never_requested = insert_until_gone(&cache, 5_000, 5_001, 5_000);
+        assert!(requested_long_ago > 4 * never_requested, "{requested_long_ago} and {never_requested}");
     }
 
     #[test]
     fn a_small_snapshot_needs_fewer_requests_than_a_large_one() {
         let cache = cache(BOUND);
-        for (number, bytes, requests) in [(0, 20_000, 5), (1, 2_000, 1)] {
-            assert!(cache.insert(snapshot_of(key(number), bytes, 30 * SECOND)).1);
-            assert!((0..requests).all(|_| cache.get(&key(number), Instant::now()).is_some()));
+        // The small one is the older one, and the one whose last request is longer ago.
+        for (number, bytes, requests) in [(0, 20_000, 1), (1, 20_000, 5)] {
+            insert(&cache, number, bytes / if number == 0 { 20 } else { 1 });
+            assert!((0..requests).all(|_| request(&cache, number)));
         }
-        let is_cached = |number| cache.entries.contains_key(&super::CacheKey::Newest(key(number)));
-        let mut number = 2;
-        while is_cached(0) {
-            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
-            number += 1;
-        }
-        assert!(is_cached(1));
+        insert_until_gone(&cache, 1, 2, 5_000);
+        assert!(is_cached(&cache, 0));
     }
 
     #[test]
     fn a_new_large_snapshot_stays_while_a_sixteenth_is_inserted() {
         let cache = cache(BOUND);
-        for number in 1..200 {
-            assert!(cache.insert(snapshot_of(key(number), 1_000, 30 * SECOND)).1);
-            assert!(cache.get(&key(number), Instant::now()).is_some());
+        for number in 1..1_000 {
+            insert(&cache, number, 600 + fastrand::usize(..800));
+            assert!((0..5).all(|_| request(&cache, number)));
         }
-        assert!(cache.insert(snapshot_of(key(0), 100_000, 30 * SECOND)).1);
-        for number in 200..215 {
-            assert!(cache.get(&key(0), Instant::now()).is_some(), "{number}");
-            assert!(cache.insert(snapshot_of(key(number), 1_000, 30 * SECOND)).1);
-        }
+        assert!(evictions(&cache) > 0, "the cache is full");
+        insert(&cache, 0, 26_000);
+        let stays = insert_until_gone(&cache, 0, 1_000, 1_000);
+        let bytes = stays * super::snapshot_bytes(&snapshot(1_000, 1_000));
+        assert!(bytes > BOUND / 20, "{bytes}");
     }
 
     #[test]
-    fn requests_for_replaced_snapshots_count() {
+    fn half_of_the_requests_for_a_replaced_snapshot_count() {
         let cache = cache(BOUND);
-        assert!(cache.insert(snapshot_of(key(0), 5_000, 30 * SECOND)).1);
-        assert!((0..20).all(|_| cache.get(&key(0), Instant::now()).is_some()));
-        let (newer, _) = cache.insert(snapshot_of(key(0), 5_000, 30 * SECOND));
-        assert_eq!(newer.requests.add_up(), 15);
+        insert(&cache, 0, 5_000);
+        assert!((0..20).all(|_| request(&cache, 0)));
+        let (newer, _) = cache.insert(snapshot(0, 5_000));
+        assert_eq!(newer.requests.add_up(), 7);
     }
 
     #[test]
@@ -255,50 +300,86 @@ mod tests {
         let cache = cache(BOUND);
         let mut older = Vec::new();
         for number in 0..10 {
-            let (first, _) = cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND));
+            let (first, _) = cache.insert(snapshot(number, 5_000));
             first.mark_paged();
             older.push(first.tag);
-            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
+            insert(&cache, number, 5_000);
         }
-        let left = |older: &[_]| {
-            let numbered = (0..).zip(older);
+        let left = || {
+            let numbered = (0..).zip(&older);
             numbered
                 .filter(|(number, tag)| cache.snapshot(&key(*number), **tag, Instant::now()).is_some())
                 .count()
         };
-        assert_eq!(left(&older), 10);
+        assert_eq!(left(), 10);
         let mut number = 10;
-        while left(&older) > 0 {
-            let newest = (0..number).all(|number| cache.get(&key(number), Instant::now()).is_some());
-            assert!(newest, "{number}: {} older ones are left", left(&older));
-            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
+        while left() > 0 {
+            assert!((0..number).all(|number| is_cached(&cache, number)), "{number}: {} are left", left());
+            insert(&cache, number, 5_000);
             number += 1;
         }
     }
 
     #[test]
+    fn a_replaced_snapshot_keeps_its_place_until_the_newer_one_is_there() {
+        let cache = cache(BOUND);
+        (0..500).for_each(|number| insert(&cache, number, 1_000));
+        // It has the lowest rank, and the newer one is larger.
+        let lowest = (0..500).find(|number| is_cached(&cache, *number)).unwrap();
+        let (cached, _) = cache.insert(snapshot(lowest, 30_000));
+        cached.mark_paged();
+        (500..600).for_each(|number| insert(&cache, number, 1_000));
+        if let Some(super::Entry::Snapshot(cached)) = cache.get(&key(lowest), Instant::now()) {
+            cached.mark_paged();
+            let before = evictions(&cache);
+            insert(&cache, lowest, 31_000);
+            assert!(
+                cache.snapshot(&key(lowest), cached.tag, Instant::now()).is_some(),
+                "its tokens are still good"
+            );
+            assert!(evictions(&cache) > before);
+        }
+    }
+
+    #[test]
+    fn snapshots_make_room_for_failures_and_moka_evicts_none() {
+        let cache = cache(BOUND);
+        (0..1_000).for_each(|number| insert(&cache, number, 1_000));
+        assert!((999..1_000).all(|number| request(&cache, number)));
+        let until = Instant::now() + 60 * SECOND;
+        for number in 1_000..1_300 {
+            let before = (evictions(&cache), cache.entry_count());
+            cache.insert_failure(key(number), &Failure::new(Reason::ZoomFailed), until);
+            assert!(cache.failure(&key(number), Instant::now()).is_some());
+            assert_eq!(cache.entry_count() + evictions(&cache), before.0 + before.1 + 1, "{number}");
+        }
+        assert!(is_cached(&cache, 999), "the newest snapshots stay");
+    }
+
+    #[test]
+    fn an_oversized_older_snapshot_evicts_nothing() {
+        let cache = cache(BOUND);
+        insert(&cache, 0, 5_000);
+        cache.insert_paged(&snapshot(1, 600_000).into());
+        assert_eq!((evictions(&cache), cache.entry_count()), (0, 1));
+    }
+
+    #[test]
     fn one_insertion_updates_a_bounded_number_of_ranks() {
         let cache = cache(10 * BOUND);
-        for number in 0..10_000 {
-            assert!(cache.insert(snapshot_of(key(number), 100, 3_600 * SECOND)).1);
-        }
-        let requested =
-            (0..10_000).filter(|number| cache.get(&key(*number), Instant::now()).is_some()).count();
+        (0..10_000).for_each(|number| insert(&cache, number, 100));
+        let requested = (0..10_000).filter(|number| request(&cache, *number)).count();
         assert!(requested > 2 * MAX_UPDATES, "{requested}");
         let before = cache.eviction.order().given;
-        assert!(cache.insert(snapshot_of(key(10_000), 100, 3_600 * SECOND)).1);
+        insert(&cache, 10_000, 100);
         let given = usize::try_from(cache.eviction.order().given - before).unwrap();
         assert!((MAX_UPDATES..MAX_UPDATES + 10).contains(&given), "{given}");
-        cache.run_maintenance();
-        assert!(cache.bytes() <= 10 * BOUND);
     }
 
     #[test]
     fn snapshots_that_are_no_longer_cached_are_forgotten() {
         let cache = cache(BOUND);
-        for number in 0..1_500 {
-            assert!(cache.insert(snapshot_of(key(number % 3), 1_000, 30 * SECOND)).1);
-        }
+        (0..1_500).for_each(|number| insert(&cache, number % 3, 1_000));
         assert!(cache.eviction.order().ranked.len() > 1_000);
         cache.run_maintenance();
         cache.run_maintenance();

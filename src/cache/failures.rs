@@ -32,8 +32,10 @@ impl Cache {
             self.remember_other_kind(key, at);
         }
         let key = if ends_snapshot(failure.reason) { CacheKey::Newest(key) } else { CacheKey::Failure(key) };
-        let refusal = Refusal { failure: failure.clone(), at, until };
-        self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
+        let refusal = Entry::Refusal(Arc::new(Refusal { failure: failure.clone(), at, until }));
+        self.eviction.make_room(refusal.memory_bytes(), None);
+        self.entries.insert(key, refusal);
+        self.entries.run_pending_tasks();
     }
 
     /// Returns the cached failure that keeps this meeting from being fetched now.

@@ -104,7 +104,10 @@ pub(super) async fn paged_snapshot(
     let key = requested.of_kind(token.kind);
     let snapshot = match exchange.state.cache.snapshot(&key, token.tag, exchange.context.received) {
         None => Box::pin(exchange.state.fetcher.fetch_paged(key, token.tag)).await,
-        cached => cached,
+        Some(cached) => {
+            cached.record_request();
+            Some(cached)
+        }
     };
     let snapshot = snapshot.filter(|snapshot| token.slice.offset() < snapshot.rows());
     snapshot.ok_or(Problem::InvalidPageToken)
@@ -161,6 +164,7 @@ pub(super) async fn find(
         Some(Entry::Refusal(refusal)) => return Err(NoSnapshot::cached(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => {
             caller.record_found();
+            snapshot.record_request();
             Some(snapshot)
         }
         None => match state.cache.failure(&key, now) {

@@ -65,9 +65,11 @@ impl RequestCount {
         sum
     }
 
-    /// Begins with the requests for an older snapshot of the meeting.
-    pub(crate) fn inherit(&self, older: &Self) {
-        self.earlier.store(older.add_up(), Ordering::Relaxed);
+    /// Begins with half of the requests for the snapshot that this one replaces. Halved, so that the count of a meeting that is refreshed
+    /// again and again reflects its latest requests.
+    pub(crate) fn begin(&self, replaced: Option<&Self>) {
+        self.recent.store(0, Ordering::Relaxed);
+        self.earlier.store(replaced.map_or(0, |replaced| replaced.add_up() / 2), Ordering::Relaxed);
     }
 }
 
