@@ -1,5 +1,5 @@
-//! Composition root: the only file that depends on every part. Wires them, binds the listeners, and stops everything in
-//! order.
+//! Composition root: the only file that depends on every part. Wires the parts, binds the listeners, and stops
+//! everything in order.
 
 use std::{
     io,
@@ -31,9 +31,9 @@ use crate::{
     zoom::secret::SecretSource,
 };
 
-/// The number of the fetcher's blocking threads: two for cleaning and compressing pages, and two for the state file and name
-/// resolution, which a slow disk or name server can block. More threads would not be faster, and each thread that allocates
-/// keeps memory of its own.
+/// The number of the fetcher's blocking threads: two for cleaning and compressing pages, and two for the state file
+/// and name resolution, which a slow disk or name server can block. More threads would not be faster, and the
+/// allocator keeps memory for each thread.
 const FETCHER_BLOCKING_THREADS: usize = 4;
 /// How long a stopping replica tries to return its share of the quota to the others.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub enum StartError {
     /// The state file cannot be used.
     #[error(transparent)]
     StateFile(#[from] io::Error),
-    /// The system has no threads left.
+    /// The system refused to start a thread.
     #[error("the service cannot start its threads: {0}")]
     NoThread(io::Error),
     /// Zoom's client secret cannot be read.
@@ -60,11 +60,11 @@ pub enum StartError {
 /// An error that ends the service without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The system has no threads left.
+    /// The system refused to start a thread.
     #[error("the service cannot start its threads: {0}")]
     NoThread(#[from] io::Error),
-    /// A task that must run for the whole life of the service has ended. Either this is a bug, or the system has no threads
-    /// left.
+    /// A task that must run as long as the service has ended, because of a bug or because the system refused to
+    /// start a thread.
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }
@@ -81,13 +81,13 @@ pub struct App {
 }
 
 impl App {
-    /// Wires all parts and binds both listeners. From here on, the kernel accepts connections.
+    /// Wires all parts and binds both listeners. The kernel accepts connections as soon as this returns.
     ///
     /// # Errors
-    /// An address cannot be bound, the state file or the client secret cannot be used, or the system has no threads
-    /// left.
+    /// An address cannot be bound, the state file or the client secret cannot be used, or the system refuses to
+    /// start a thread.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        // Fails if this process has installed the provider before, as tests do that start several services.
+        // Fails if the process already has a provider. That is harmless: tests start several services in one process.
         drop(rustls::crypto::ring::default_provider().install_default());
         let metrics = Arc::new(Metrics::default());
         let (tracer, tracer_guard) = trace::start(&config.trace);
@@ -144,11 +144,11 @@ impl App {
         self.listeners.ops_listen
     }
 
-    /// Serves until `stop` completes, then drains: reports not ready, accepts connections for `server.drain_delay`, and
-    /// finishes requests and flights within `server.shutdown_timeout`.
+    /// Serves until `stop` completes, then drains: reports not ready, keeps accepting connections for
+    /// `server.drain_delay`, and finishes requests and flights within `server.shutdown_timeout`.
     ///
     /// # Errors
-    /// The system has no threads left, or a task that should run as long as the service has ended.
+    /// The system refuses to start a thread, or a task that must run as long as the service has ended.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
@@ -188,7 +188,8 @@ impl App {
         let deadline = Instant::now() + self.server.shutdown_timeout;
         self.state.fetcher.stop_starting();
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
-        // Leaves even with flights in progress, so that the other replicas can use this replica's share of the quota.
+        // Leaves the cluster even with flights in progress, so that the other replicas can use this replica's share
+        // of the quota.
         drop(tokio::time::timeout(LEAVE_TIMEOUT, self.state.fetcher.leave()).await);
         operators.stop(false).await;
         fetcher_thread.stop();
@@ -216,7 +217,7 @@ async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) ->
     served && idle
 }
 
-/// Frees expired cache entries and updates the metrics at an interval, so that no request has to.
+/// Frees expired cache entries and updates the metrics at a fixed interval, so that no request spends time on it.
 async fn run_maintenance(state: Data<AppState>, dropped_lines: Option<DroppedLines>) {
     let mut interval = tokio::time::interval(MAINTENANCE_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

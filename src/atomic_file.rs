@@ -1,8 +1,8 @@
-//! Replaces a file in one step: a reader sees the old content or the new, and never a part of it.
+//! Replaces a file in one step: a reader sees either the old content or the new content, never a mixture.
 //!
-//! The new content goes to `FILE.new` in the same folder, which is synced and renamed. Crates such as `tempfile` use a
-//! random name instead. Here the name is fixed: it is also a lock between two writers, the service checks at start that
-//! it can be written, and repeated crashes leave one file behind rather than many.
+//! The new content goes to `FILE.new` in the same folder, which is synced and renamed. Crates such as `tempfile` use
+//! a random name instead. Here the name is fixed for three reasons: it is a lock between two writers, the service
+//! can check at start that the file can be written, and repeated crashes leave one file behind rather than many.
 
 use std::{
     ffi::OsString,
@@ -25,13 +25,13 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins to write a file that has one writer. Overwrites the temporary file of an interrupted write.
+    /// Starts to write a file that has only one writer. Overwrites the temporary file of an interrupted write.
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
         Self::with(target, regular_file::create)
     }
 
-    /// Begins to write a file that has several writers. Fails with `AlreadyExists` while another one writes. Only the file's
-    /// owner may read it.
+    /// Starts to write a file that has several writers. Fails with `AlreadyExists` while another writer is at work.
+    /// Only the file's owner may read the new file.
     pub(crate) fn create_new(target: &Path) -> io::Result<Self> {
         Self::with(target, |path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
     }

@@ -18,10 +18,11 @@ const NICER_BY: i32 = 10;
 /// How long an idle blocking thread is kept: practically forever; see [`runtime`].
 const THREAD_KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
 
-/// Builds a runtime for the current thread that has up to `threads` blocking threads. Only those have a low priority.
+/// Builds a runtime for the current thread that has up to `threads` blocking threads. Only the blocking threads have
+/// a low priority.
 ///
-/// The first blocking thread starts here and never ends. Without it, tokio would panic later if the system has no thread
-/// left. With one thread, work waits for that thread instead.
+/// The first blocking thread starts here and never ends. Without it, tokio would panic if the system had no thread
+/// left for later work. With it, later work waits for that thread instead.
 pub(crate) fn runtime(threads: usize) -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread()
         .max_blocking_threads(threads)
@@ -30,17 +31,18 @@ pub(crate) fn runtime(threads: usize) -> io::Result<Runtime> {
         .enable_all()
         .build()?;
     if catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ()))).is_err() {
-        // If this thread is inside another runtime, dropping `runtime` would panic: a drop waits for its threads.
+        // Dropping `runtime` would wait for its threads, and that panics if this thread is inside another runtime.
         runtime.shutdown_background();
         return Err(io::Error::other("no thread is left for blocking work"));
     }
     Ok(runtime)
 }
 
-/// Linux has a priority for each thread, and lowering it needs no privilege.
+/// Lowers the priority of this thread alone: Linux has a priority for each thread, and lowering it needs no
+/// privilege.
 fn lower_priority() {
     let this = Some(rustix::thread::gettid());
-    // The system takes a sum above 19, its maximum, for 19.
+    // Linux reduces a sum above its maximum, 19, to 19.
     let lowered = getpriority_process(this).and_then(|now| setpriority_process(this, now + NICER_BY));
     if let Err(error) = lowered {
         tracing::warn!(%error, "cannot lower the priority of a thread: hits may wait while pages are packed");
@@ -69,7 +71,7 @@ impl BlockingPool {
 }
 
 impl Drop for BlockingPool {
-    /// Does not wait for work in progress, whose callers are gone. A runtime that waited would panic inside another one.
+    /// Does not wait for work in progress, because its callers are gone. Waiting would panic inside another runtime.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();

@@ -40,8 +40,8 @@ use self::{
 use crate::{hiding::HiddenFields, metrics::Metrics};
 
 impl Callers {
-    /// Returns the callers and, if there is a file, the task that watches it. Without a file every request is accepted, and its
-    /// caller is `anonymous`, from whom these fields are hidden.
+    /// Returns the callers and, if there is a file, the task that watches it. Without a file, every request is
+    /// accepted as the caller `anonymous`, and the fields in `anonymous_hide` are hidden from it.
     pub fn open(
         file: Option<CallersFile>,
         anonymous_hide: HiddenFields,

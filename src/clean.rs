@@ -1,10 +1,11 @@
 //! Cleans a page of participants: a string with a unit becomes a number, a resolution becomes an object, and `""`
 //! becomes `null`.
 //!
-//! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space between
-//! tokens. No tree is built: one strict pass validates the complete document, a second one copies it.
+//! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space
+//! between tokens. No tree is built: a strict first pass validates the complete document, and a second pass copies
+//! it.
 //!
-//! Pure: no I/O, no clock, no log, no panic. It interprets only the fields of [`Field`] and [`Page`], and does not
+//! Pure: no I/O, no clock, no log, no panic. Interprets only the fields of [`Field`] and [`Page`], and does not
 //! merge pages.
 
 use serde::de::IgnoredAny;
@@ -47,7 +48,7 @@ impl CheckedPage {
     pub(crate) fn new(zoom: &[u8]) -> Result<Self, NotAPage> {
         let text = str::from_utf8(zoom).map_err(|_| NotAPage::NotUtf8)?;
         // The strict pass. It does not recurse or interpret, so it accepts deep nesting, numbers beyond f64 and lone
-        // surrogates. It requires the end of the document, so it rejects a truncated body, too.
+        // surrogates. It requires the end of the document, so it also rejects a truncated body.
         serde_json::from_str::<IgnoredAny>(text)
             .map_err(|error| NotAPage::NotJson { line: error.line(), column: error.column() })?;
         Self::read(zoom)

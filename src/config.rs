@@ -1,16 +1,19 @@
-//! The configuration. Reads built-in defaults, files and environment variables into one struct for each part of the service.
+//! The configuration. Reads built-in defaults, files and environment variables into one struct for each part of the
+//! service.
 //!
-//! Later layers override earlier ones: first `config/default.toml` (built in, and the only place for defaults), then each
-//! `--config` file in turn, then the environment (`QOS_PROXY__SECTION__KEY`). All values are read and checked before problems are
-//! reported. [`Problems`] has one line for each problem, with the key, the origin of the value, and what to do. A wrong value is
-//! a problem even if a later layer overrides it, because the later layer may be removed.
+//! Later layers override earlier ones: first `config/default.toml` (built in, and the only place for defaults), then
+//! each `--config` file in turn, then the environment (`QOS_PROXY__SECTION__KEY`). All values are read and checked
+//! before problems are reported. [`Problems`] has one line for each problem, with the key, the origin of the value,
+//! and what to do. A wrong value is a problem even if a later layer overrides it, because the later layer may be
+//! removed.
 //!
-//! No library does this: `config` and `figment` deserialize by serde, which stops at the first problem of a layer.
+//! No library does this: `config` and `figment` deserialize with serde, which stops at the first problem of a layer.
 //!
 //! - Nothing is guessed: a number without its unit, a typo and an unknown key are problems.
 //! - No problem, no warning and no line of [`Config::effective`] contains a secret.
 //! - Files of secrets, certificates and callers are read here, to report problems at start. docs/OPERATIONS.md lists
-//!   those that are read again while the service runs. A change of any other file takes effect at the next start.
+//!   the files that are read again while the service runs. A change of any other file takes effect at the next
+//!   start.
 
 mod access;
 mod egress;
@@ -42,7 +45,7 @@ use crate::{
     zoom::ZoomConfig,
 };
 
-/// The complete and valid configuration, with one field for each part that owns it.
+/// The complete and valid configuration, with the settings of each part in one field.
 pub struct Config {
     /// The listeners and their timeouts.
     pub server: ServerConfig,
@@ -56,11 +59,11 @@ pub struct Config {
     pub freshness: FreshnessConfig,
     /// The size of the cache and the use of stale snapshots.
     pub cache: CacheConfig,
-    /// The callers and their keys; `None` if none are needed.
+    /// The callers and their keys; `None` if every request is accepted.
     pub callers: Option<CallersFile>,
     /// The fields that are hidden from the anonymous caller.
     pub anonymous_hide: HiddenFields,
-    /// The key that purges require; `None` if they require none.
+    /// The key that purges require; `None` if they require no key.
     pub operators_key: Option<OperatorsKey>,
     /// The limits of summaries.
     pub summary: SummaryLimits,
@@ -75,7 +78,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the files and this environment. Returns the configuration and the warnings for the log.
+    /// Reads the files and the given environment. Returns the configuration and the warnings for the log.
     ///
     /// # Errors
     /// Returns every problem.
@@ -156,7 +159,8 @@ impl Config {
         reader.finish().map(|_| listen)
     }
 
-    /// Reads only `callers.file`, for `callers add`. The file need not exist, and the other keys need not be set.
+    /// Reads only `callers.file`, for the `callers` commands. The file need not exist, and the other keys need not
+    /// be set.
     pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
         let mut reader = reader(files, std::env::vars_os());
         let path = access::callers_path(&mut reader);

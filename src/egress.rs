@@ -1,4 +1,4 @@
-//! The HTTP proxies and the trusted certificates of the requests that the service itself makes.
+//! The HTTP proxies and the trusted certificates for the requests that the service itself sends.
 //!
 //! Pure: `config` reads the environment and the files, and each HTTP client uses the result.
 
@@ -14,7 +14,7 @@ use url::Url;
 pub(crate) use self::no_proxy::NoProxy;
 pub use self::proxy::{Proxy, ProxySource};
 
-/// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+/// The proxies that the environment sets by `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
 #[derive(Clone, Default)]
 pub(crate) struct EnvironmentProxies {
     pub(crate) https: Option<Proxy>,
@@ -49,8 +49,8 @@ impl MoreRoots {
         &self.0
     }
 
-    /// Returns Mozilla's roots and these for `ureq`, which needs complete certificates rather than the trust anchors that rustls
-    /// uses.
+    /// Returns Mozilla's roots and these certificates for `ureq`, which needs complete certificates. rustls itself
+    /// needs only trust anchors.
     pub(crate) fn for_ureq(&self) -> RootCerts {
         if self.0.is_empty() {
             return RootCerts::WebPki;

@@ -1,4 +1,4 @@
-//! The groups of fields that a caller may not see, and the keys from which their replacements are computed.
+//! The groups of fields that a caller may not see, and the keys that compute the replacements of hidden values.
 
 mod current;
 mod keys;
@@ -10,7 +10,7 @@ pub use self::{
     keys::{HidingKeys, KeyDerivationError},
 };
 
-/// A word of `hide` in the callers' file.
+/// A group of fields, named by a word of `hide` in the callers' file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldGroup {
     /// Names, ids and e-mail addresses.

@@ -6,12 +6,12 @@ use std::{borrow::Cow, fmt};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
-/// Zoom's UUIDs: 22 characters of the base64 alphabet and `==`.
+/// The length of Zoom's UUIDs: 22 characters of the base64 alphabet and `==`.
 const UUID_LENGTH: usize = 24;
-/// Meeting numbers have 9 to 11 digits today; one more is accepted, because they may grow.
+/// Meeting numbers have 9 to 11 digits today. Twelve digits are accepted, in case Zoom adds one.
 const NUMBER_LENGTHS: std::ops::RangeInclusive<usize> = 9..=12;
-/// The longest spelling of an id, in bytes: callers' HTTP libraries percent-encode an id up to twice, and each time one
-/// byte becomes three.
+/// The maximum length of an id as a caller writes it, in bytes. Callers' HTTP libraries percent-encode an id up to
+/// twice, and each time one byte becomes three.
 const LONGEST_SPELLING: usize = UUID_LENGTH * 9;
 
 /// A well-formed meeting number or UUID. `Copy`, so that a cache look-up allocates nothing.
@@ -47,8 +47,8 @@ impl MeetingId {
         Self::from_canonical(&decoded(raw)?)
     }
 
-    /// Parses an id as people copy it: a number may also have spaces and dashes, as Zoom shows it, and a UUID may have
-    /// lost its `+`, which means a space in a query.
+    /// Parses an id as people copy it. A number may also have spaces and dashes, as Zoom shows it. In a UUID, a `+`
+    /// may have become a space, because `+` means a space in a query.
     ///
     /// # Errors
     /// The text is not an id in any of these spellings.
@@ -92,7 +92,8 @@ impl MeetingId {
         std::str::from_utf8(text).unwrap_or_default()
     }
 
-    /// Returns whether it is a UUID, which always identifies the same instance of a meeting. A number can be reused.
+    /// Returns whether the id is a UUID, which always identifies the same instance of a meeting. A number can be
+    /// reused.
     pub(crate) fn is_uuid(&self) -> bool {
         usize::from(self.length) == UUID_LENGTH
     }
@@ -149,8 +150,8 @@ fn decoded(raw: &str) -> Result<Cow<'_, [u8]>, InvalidMeetingId> {
     if plain.contains(&b'%') { Err(InvalidMeetingId::Encoding) } else { Ok(Cow::Owned(plain)) }
 }
 
-/// Undoes one level of percent-encoding. The `percent-encoding` crate would keep a `%` that encodes nothing; this
-/// rejects it.
+/// Undoes one level of percent-encoding. Rejects a `%` that encodes nothing, which the `percent-encoding` crate
+/// would keep.
 fn decode(encoded: &[u8]) -> Result<Vec<u8>, InvalidMeetingId> {
     let mut after_percent = encoded.split(|byte| *byte == b'%').skip(1);
     let is_escape =

@@ -1,7 +1,7 @@
 //! Opens regular files only, after following symbolic links: Kubernetes mounts files as links.
 //!
-//! Opening a FIFO blocks until a process writes to it, and reading a device may never end. A wrong path must be an error
-//! rather than a service that hangs at start.
+//! Opening a FIFO blocks until a process writes to it, and reading a device may never end. If a path is wrong, the
+//! service must report an error rather than hang at start.
 
 use std::{
     fs::{self, File, FileType, OpenOptions},
@@ -32,7 +32,7 @@ pub(crate) fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
 fn open(path: &Path) -> io::Result<File> {
     // Checked before opening, because opening a device can have side effects.
     must_be_regular(fs::metadata(path)?.file_type())?;
-    // Nonblocking and checked again, because a FIFO may have taken the file's place meanwhile.
+    // Opened nonblocking and checked again, because a FIFO may have replaced the file since the first check.
     let file = OpenOptions::new().read(true).custom_flags(nonblocking()).open(path)?;
     must_be_regular(file.metadata()?.file_type())?;
     Ok(file)
@@ -68,7 +68,7 @@ fn must_be_regular(found: FileType) -> io::Result<()> {
     let kind = match found {
         found if found.is_file() => return Ok(()),
         found if found.is_dir() => "a directory",
-        // This includes `/dev/stdin` behind a pipe, and a shell's `<(…)`. They can be read only once, and the service
+        // For example `/dev/stdin` behind a pipe, or a shell's `<(…)`. A pipe can be read only once, but the service
         // reads files repeatedly.
         found if found.is_fifo() => "a pipe",
         found if found.is_socket() => "a socket",

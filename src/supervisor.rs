@@ -1,5 +1,5 @@
-//! Watches the tasks that should run as long as the service. If one of them ends, the process ends, too: without its
-//! fetcher, for example, the process would stay alive and fail every request that is not a hit.
+//! Watches the tasks that must run as long as the service. If a task ends, the process ends. Without its fetcher,
+//! for example, the process would stay alive and fail every request that is not a hit.
 
 use tokio::sync::mpsc;
 
@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 #[derive(Clone)]
 pub(crate) struct Supervisor(mpsc::UnboundedSender<&'static str>);
 
-/// Reports the end of a task when it is dropped with the task's future, even if the task panicked.
+/// Reports the end of a task. It is dropped with the task's future, even if the task panicked.
 struct EndGuard {
     task: &'static str,
     to: mpsc::UnboundedSender<&'static str>,
@@ -20,8 +20,7 @@ impl Supervisor {
         (Self(to), ends)
     }
 
-    /// Wraps a task so that its end is reported under this name. A task that is dropped before it starts is reported,
-    /// too.
+    /// Wraps a task so that its end is reported under this name, even if the task is dropped before it starts.
     pub(crate) fn watch<T>(&self, task: &'static str, future: T) -> impl Future<Output = T::Output> + use<T>
     where
         T: Future,
@@ -36,7 +35,7 @@ impl Supervisor {
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        // During shutdown, the receiver is gone.
+        // Fails during shutdown, when the receiver is gone.
         self.to.send(self.task).ok();
     }
 }

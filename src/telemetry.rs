@@ -23,9 +23,9 @@ use tracing_subscriber::{
 pub use self::writer::{DroppedLines, Logs};
 use self::{json::JsonLayer, writer::NonBlockingWriter};
 
-/// The levels of libraries. Lower levels of actix could print headers, and with them the access token. `actix_server` repeats the
-/// service's line "listening" in seven lines. `actix_http` logs a malformed request as an error, although it is the peer's
-/// mistake. awc and rustls use the crate `log`, whose events are not collected.
+/// The log levels of libraries. More verbose levels of actix could print headers, and with them the access token.
+/// `actix_server` repeats the service's line "listening" in seven lines. `actix_http` logs a malformed request as an
+/// error, although it is the peer's mistake. awc and rustls use the crate `log`, whose events are not collected.
 const LIBRARIES: &str = "actix_http=warn,actix_server=warn,actix_tls=warn,actix_http::h1::dispatcher=off";
 
 /// Whether the listeners have begun to stop.
@@ -56,7 +56,7 @@ pub struct TelemetryConfig {
 /// The filter is invalid, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(format!("{},{LIBRARIES}", config.log_level))?;
-    // Rust's `stdout()` would write each line by itself.
+    // Rust's `stdout()` would make one system call for each line.
     let (writer, logs) = NonBlockingWriter::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
     let registry = tracing_subscriber::registry().with(filter).with(WithoutLateConnections);
     match config.log_format {
@@ -76,7 +76,8 @@ pub(crate) fn expect_late_connections() {
     EXPECTS_LATE_CONNECTIONS.store(true, Ordering::Relaxed);
 }
 
-/// Drops one event. While actix-server stops, it still accepts connections, closes them, and logs an ERROR for each.
+/// Drops one kind of event. While actix-server stops, it still accepts connections, closes them, and logs an ERROR
+/// for each.
 struct WithoutLateConnections;
 
 impl<S: Subscriber> Layer<S> for WithoutLateConnections {

@@ -1,7 +1,9 @@
-//! TOML with line numbers: the first syntax error of each line, and every key on the lines without one.
+//! Parses TOML with line numbers. Keeps the first syntax error of each line, and still returns the keys of the
+//! document, with a mark on those that a syntax error makes unreliable.
 //!
-//! `toml` with serde stops at the first problem. Its recovering parser goes on, but it gives byte offsets, and its errors
-//! print the line, which may contain a secret. This file turns offsets into line numbers and keeps only the messages.
+//! `toml` with serde stops at the first problem. Its recovering parser goes on, but it gives byte offsets, and its
+//! errors print the line, which may contain a secret. This file turns offsets into line numbers and keeps only the
+//! messages.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -51,13 +53,13 @@ impl<'a> TomlDocument<'a> {
         })
     }
 
-    /// The line of a byte offset, from 1.
+    /// Returns the line of a byte offset, from 1.
     pub(crate) fn line(&self, offset: usize) -> usize {
         1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
     }
 }
 
-/// Returns an integer; `None` if the value is not one or does not fit 128 bits.
+/// Returns an integer; `None` if the value is not an integer or does not fit into 128 bits.
 pub(crate) fn integer(value: &DeValue<'_>) -> Option<i128> {
     match value {
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),

@@ -1,6 +1,7 @@
-//! Enums that have one word for each value, in metrics, logs, JSON and messages between replicas.
+//! Enums with one word for each value. The word is used in metrics, logs, JSON and messages between replicas.
 
-/// Declares such an enum, with `ALL` (its values in this order) and `as_str` (a value's word).
+/// Declares an enum with a word for each value. `ALL` contains the values in the order of declaration, and `as_str`
+/// returns a value's word.
 macro_rules! vocabulary {
     (
         $(#[$attribute:meta])*

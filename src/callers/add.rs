@@ -164,7 +164,7 @@ impl FileEdit {
         self.0.target().to_owned()
     }
 
-    /// Returns the text and its entries. A file that does not exist is a comment.
+    /// Returns the text and its entries. For a missing file, the text is a comment only.
     fn read(&self) -> Result<(String, FileEntries), EditError> {
         let path = self.0.target();
         let invalid = |issues| EditError::Invalid(path.to_owned(), issues);
@@ -179,7 +179,8 @@ impl FileEdit {
         Ok((text, entries))
     }
 
-    /// Writes the new text, if it parses as these entries. An inline list of callers cannot be edited.
+    /// Writes the new text if it parses as the expected entries. It does not if the callers are an inline list,
+    /// which this module cannot edit.
     fn write(&mut self, text: Option<&str>, expected: &FileEntries) -> Result<(), EditError> {
         let target = self.path();
         let parses = |text: &&str| parser::parse(text).is_ok_and(|entries| entries == *expected);

@@ -11,15 +11,16 @@ use super::{
     },
 };
 
-/// The beginning of nearly every token: `{` in base64. Other values are not looked up among the remembered tokens.
+/// The beginning of nearly every token: `{"` in base64. Other values are not looked up among the remembered tokens.
 const TOKEN_START: &[u8] = b"ey";
 
-/// Where a caller is looked up. Workers serve every request, so a look-up on a worker must not take long.
+/// The thread on which a caller is looked up. Workers serve all requests, so a look-up on a worker must be short.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LookupPlace {
-    /// On a worker: it leaves many signatures to a blocking thread, and a fetch of keys to the watcher.
+    /// On a worker, which leaves expensive verifications to a blocking thread and the fetching of keys to the
+    /// watcher.
     Worker,
-    /// On a worker after such a fetch. No second one follows.
+    /// On a worker after keys were fetched. This look-up does not request another fetch.
     WorkerAfterFetch,
     /// On a blocking thread.
     BlockingThread,
@@ -27,10 +28,10 @@ pub(crate) enum LookupPlace {
 
 /// The reason why a bearer value identifies no caller.
 pub(crate) enum Unidentified {
-    /// It is neither a key nor a token.
+    /// The value is neither a known key nor a token.
     UnknownKey,
     RefusedToken(TokenError),
-    /// The keys that are being fetched may verify the token.
+    /// Keys that are being fetched may verify the token.
     AwaitsKeys(FetchEnd),
     /// Verifying the token takes too long for a worker.
     NeedsBlockingThread(VerificationCost),
@@ -49,8 +50,8 @@ impl Callers {
         place: LookupPlace,
     ) -> Result<Arc<Caller>, Unidentified> {
         let directory = self.directory.load();
-        // Remembered tokens come first, because hashing a token as a key would cost more than the rest of a hit. No remembered
-        // token is a key.
+        // Remembered tokens come first, because hashing a token as a key would cost more than the rest of a hit. The
+        // order does not change the result: no remembered token is also a key.
         let remembered = value.starts_with(TOKEN_START).then(|| directory.remembered.get(value));
         if let Some(caller) = remembered.flatten() {
             return Ok(caller);

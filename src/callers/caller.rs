@@ -21,8 +21,8 @@ pub(crate) struct CallerName(Arc<str>);
 impl CallerName {
     /// The name of every caller while no callers are configured.
     pub(crate) const ANONYMOUS: &str = "anonymous";
-    /// The name in the log for a request without a valid credential. A caller may have it, too: its own requests never have the
-    /// codes `unknown_caller` and `issuer_unavailable`.
+    /// The name in the log for a request without a valid credential. A configured caller may have the same name. Its
+    /// requests can be told apart, because they never have the codes `unknown_caller` and `issuer_unavailable`.
     pub(crate) const UNKNOWN: &str = "unknown";
 
     const MAX_LENGTH: usize = 64;
@@ -62,7 +62,7 @@ impl fmt::Display for CallerName {
     }
 }
 
-/// An internal application, with its present settings in the callers' file.
+/// An internal application, with its current settings from the callers' file.
 pub(crate) struct Caller {
     /// A number that does not change while the process runs, even if the entry is removed and added again.
     pub(crate) id: u32,
@@ -75,12 +75,12 @@ pub(crate) struct Caller {
     pub(crate) calls_per_day: Option<NonZeroU32>,
     /// The fields that no response to it may contain.
     pub(crate) hide: HiddenFields,
-    /// The calls of this caller. It is kept when the entry changes.
+    /// The calls of this caller, which are kept when the entry changes.
     pub(super) ledger: SharedLedger,
 }
 
-/// A ledger that all versions of a caller share. It is locked on the fetcher's thread, for `/status`, and for a stale hit of a
-/// caller with a limit, but never for a fresh hit of a caller that is not held for its 404s.
+/// A ledger that all versions of a caller share. A fresh hit never takes its lock, unless the caller is held for its
+/// 404s.
 pub(super) type SharedLedger = Arc<CallerLedger>;
 
 #[derive(Default)]
@@ -98,7 +98,7 @@ pub(crate) struct CallUsage {
     /// The calls since 00:00 UTC, or since the start of this process if that is later.
     pub(crate) today: u64,
     pub(crate) last_minute: usize,
-    /// The requests refused because of a limit of this caller, in the same time as `today`.
+    /// The requests refused because of a limit of this caller, over the same period as `today`.
     pub(crate) refused: u64,
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct CallUsage {
 pub(crate) struct CallAllowance {
     pub(crate) limit: NonZeroU32,
     pub(crate) left: u32,
-    /// The time at which `left` increases; `None` if nothing is spent.
+    /// The time at which `left` increases; `None` if the window holds no call and `left` is not 0.
     pub(crate) more_at: Option<Instant>,
 }
 
@@ -145,7 +145,7 @@ impl Caller {
         minute.map(|until| (until, CallerLimit::PerMinute)).or(day)
     }
 
-    /// Sets the limit of the day that this caller has reached, and until when.
+    /// Sets the daily limit that this caller has reached, and the time until which it applies.
     pub(crate) fn set_day_limit(&self, limit: Option<(Instant, CallerLimit)>) {
         if !self.is_anonymous() {
             self.ledger().day_limit = limit;
@@ -157,8 +157,8 @@ impl Caller {
         self.ledger.is_held.store(is_held, Ordering::Relaxed);
     }
 
-    /// Records that the caller requested a meeting that exists. If the caller is held, this ends it at once here, and on the
-    /// fetcher's thread with [`Self::take_found`].
+    /// Records that the caller requested a meeting that exists. If the caller is held, this ends the hold: here
+    /// immediately, and on the fetcher's thread when that calls [`Self::take_found`].
     #[inline]
     pub(crate) fn record_found(&self) {
         if self.ledger.is_held.load(Ordering::Relaxed) {
@@ -173,8 +173,8 @@ impl Caller {
         self.ledger.has_found.swap(false, Ordering::Acquire)
     }
 
-    /// Sets how many replicas divide this caller's limit of the minute, and how many of the calls here the others do not know yet.
-    /// Adds the calls that they have made, or removes those that they took back.
+    /// Sets how many replicas divide this caller's limit of the minute, and how many calls of this replica the
+    /// others do not know yet. Adds the calls that the others have made, or removes those that they took back.
     pub(crate) fn set_sharing(&self, replicas: u32, by_others: i64, unshared: u64, now: Instant) {
         if !self.is_anonymous() {
             self.ledger().set_sharing(replicas, by_others, unshared, now);

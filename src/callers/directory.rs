@@ -42,7 +42,8 @@ pub(super) struct Directory {
     pub(super) issuers: Vec<Arc<Issuer>>,
     /// The tokens verified by this directory. A changed file makes a new directory, so its tokens are verified again.
     pub(super) remembered: RememberedTokens,
-    /// The callers by the hashes of their keys; `None` if no callers are configured, and the only one is anonymous.
+    /// The callers by the hashes of their keys; `None` if no callers are configured, so that every request has the
+    /// anonymous caller.
     pub(super) by_key: Option<HashMap<Digest, Arc<Caller>, RandomState>>,
 }
 
@@ -112,7 +113,8 @@ impl Directory {
     }
 }
 
-/// Outlives the lists of callers: the number and the ledger of every name that has been in the file, and the keys of issuers.
+/// State that survives a change of the file: the number and the ledger of every name that has been in the file, and
+/// the keys of issuers.
 #[derive(Default)]
 pub(super) struct CallerRegistry {
     ledgers: HashMap<CallerName, (u32, SharedLedger)>,
@@ -127,7 +129,7 @@ impl CallerRegistry {
         for entry in callers {
             let CallerEntry { name, key_sha256, tokens, weight, calls_per_minute, calls_per_day, hide } =
                 entry;
-            // 0 is the anonymous caller.
+            // 0 is the id of the anonymous caller.
             let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
             let new = || (next, SharedLedger::default());
             let (id, ledger) = self.ledgers.entry(name.clone()).or_insert_with(new).clone();

@@ -1,4 +1,5 @@
-//! Edits the text of the callers' file. Everything else in it, comments included, stays byte for byte. Pure.
+//! Edits entries in the text of the callers' file. The rest of the text, including comments, stays the same byte for
+//! byte. Pure.
 
 use std::{fmt::Write as _, ops::Range};
 

@@ -11,14 +11,14 @@ use super::{
 };
 use crate::{egress::EnvironmentProxies, regular_file};
 
-/// The maximum size of the file: a thousand times a usual one. If the key names a log or a device by mistake, it is not read every
-/// second.
+/// The maximum size of the file: a thousand times the usual size. If `callers.file` names a large log by mistake,
+/// the service does not read all of it every second.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The text of the file, or the reason why it cannot be read.
 pub(super) type FileContents = Result<String, String>;
 
-/// The callers' file at the start of the service. It is valid.
+/// The contents of a valid callers' file.
 pub struct CallersFile {
     pub(super) path: PathBuf,
     pub(super) contents: FileContents,
@@ -69,7 +69,7 @@ impl CallersFile {
         })
     }
 
-    /// Returns what is valid in the file but probably a mistake.
+    /// Returns a warning about content that is valid but probably a mistake.
     pub(crate) fn warning(&self) -> Option<&'static str> {
         self.entries.warning()
     }
@@ -91,8 +91,8 @@ pub(super) fn read_contents(path: &Path) -> FileContents {
     regular_file::read_text(path, MAX_BYTES).map_err(|error| format!("cannot be read: {error}"))
 }
 
-/// Parses the callers. Rejects an empty list, with which every request would fail: an editor that truncates a file before writing
-/// makes it empty for a moment.
+/// Parses the callers. Rejects a list without callers, because every request would fail. An editor that truncates a
+/// file before it writes leaves the file empty for a moment.
 pub(super) fn validate(contents: &FileContents) -> Result<FileEntries, Vec<Issue>> {
     let text = contents.as_ref().map_err(Issue::whole_file)?;
     let entries = parser::parse(text)?;

@@ -56,7 +56,7 @@ pub(super) fn digest_from_hex(text: &str) -> Option<Digest> {
     hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
 }
 
-/// Returns whether this is a caller key rather than a hash.
+/// Returns whether the text begins like a caller key.
 pub(super) fn is_caller_key(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_hash_is_what_sha256sum_prints() {
-        // printf %s test | sha256sum
+        // The output of `printf %s test | sha256sum`.
         let printed = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
         assert_eq!(hex::encode(digest_of(b"test")), printed);
         assert_eq!(digest_from_hex(printed), Some(digest_of(b"test")));

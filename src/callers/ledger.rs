@@ -16,12 +16,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The maximum time until the replicas have exchanged their counts.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
-/// The maximum number of calls of other replicas that are added at once. They make at most a few hundred a second.
+/// The maximum number of calls of other replicas that one exchange adds. They make at most a few hundred a second.
 const MOST_BY_OTHERS: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// The calls of the last minute, oldest first. The quota bounds their number over all callers.
+    /// The calls of the last minute, oldest first. The quota bounds the length: it limits the calls of all callers
+    /// together.
     calls: VecDeque<Instant>,
     /// The number of flights that have not made a call yet. Each counts as one call. Otherwise any number of flights could start
     /// before the first of them makes a call.
@@ -59,8 +60,8 @@ impl Ledger {
         Some(self.calls.get(index).map_or(now, |call| *call) + MINUTE)
     }
 
-    /// Returns how many more calls `limit` allows, and when it allows more; `None` if the window holds no call. A caller above
-    /// its limit waits for more than its oldest call to leave the window.
+    /// Returns how many more calls `limit` allows, and when it allows more; `None` if the window holds no call and
+    /// calls are left. A caller above its limit must wait until several calls have left the window.
     pub(super) fn left(&mut self, limit: NonZeroU32, now: Instant) -> (u32, Option<Instant>) {
         self.drop_expired(now);
         let spent = u32::try_from(self.calls.len() + self.reserved).unwrap_or(u32::MAX);
@@ -110,7 +111,7 @@ impl Ledger {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         self.other_replicas = size(u64::from(replicas)).saturating_sub(1);
         self.unshared = size(unshared);
-        // More than any limit has the same effect as the limit.
+        // This maximum is above every practical limit, so more calls would have the same effect.
         let calls = size(by_others.unsigned_abs()).min(MOST_BY_OTHERS);
         if by_others < 0 {
             self.calls.truncate(self.calls.len().saturating_sub(calls));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::key::{Digest, digest_from_hex, digest_of, is_digest_of_blank};
 use crate::regular_file;
 
-/// The largest file with a hash, in bytes: a hash has 64 digits.
+/// The maximum size of the file with the hash, in bytes. A hash has 64 digits.
 const LARGEST_FILE: u64 = 1 << 10;
 
 /// The hash of the operators' key, or the file that contains it.
@@ -37,7 +37,7 @@ impl PurgeKeyHash {
 }
 
 impl OperatorsKey {
-    /// Reads the present hash.
+    /// Returns the current hash.
     ///
     /// # Errors
     /// The file cannot be read, or contains no hash.
@@ -52,7 +52,7 @@ impl OperatorsKey {
         }
     }
 
-    /// Returns whether this is the operators' key. While the file cannot be read, no key is.
+    /// Returns whether this is the operators' key. If the file cannot be read, rejects every key.
     pub(crate) fn admits(&self, key: &[u8]) -> bool {
         self.hash().is_ok_and(|hash| hash.0 == digest_of(key))
     }

@@ -22,7 +22,7 @@ use crate::{
 
 /// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares cannot overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
-/// The maximum number of keys of one caller. More are a rotation that nobody finished.
+/// The maximum number of keys of one caller. More keys mean that a rotation was never finished.
 pub(super) const MAX_KEYS: usize = 4;
 
 /// The entries in the order of the file.
@@ -33,13 +33,13 @@ pub(super) struct FileEntries {
 }
 
 impl FileEntries {
-    /// Returns the issuer of the tokens of this rule; `None` if it accepts none.
+    /// Returns the issuer whose tokens the rule accepts; `None` if the rule accepts no tokens.
     pub(super) fn issuer_of(&self, rule: &TokenRule) -> Option<&IssuerEntry> {
         let mut issuers = self.issuers.iter().filter(|_| !rule.is_empty());
         issuers.find(|entry| rule.issuer.as_ref().is_none_or(|name| entry.name == *name))
     }
 
-    /// A warning if the name of a caller is probably a key. It is valid, so it may be intended.
+    /// Returns a warning if the name of a caller is probably a key. Such a name is valid, so it is not an error.
     pub(super) fn warning(&self) -> Option<&'static str> {
         let looks_like_key = self.callers.iter().any(|caller| caller.name.looks_like_key());
         looks_like_key.then_some(
@@ -54,7 +54,7 @@ pub(super) struct CallerEntry {
     pub(super) name: CallerName,
     /// The hashes of its keys; several while a key is being replaced.
     pub(super) key_sha256: Vec<Digest>,
-    /// The signed tokens that are the caller's, too.
+    /// The signed tokens that also identify the caller.
     pub(super) tokens: TokenRule,
     pub(super) weight: u32,
     pub(super) calls_per_minute: Option<NonZeroU32>,
@@ -104,7 +104,8 @@ pub(super) fn parse(text: &str) -> Result<FileEntries, Vec<Issue>> {
     let all_are_tables = issuers.is_some();
     let (issuers, issuer_entries): (Vec<_>, Vec<_>) = issuers.into_iter().flatten().unzip();
     parser.compare_issuers(&issuers);
-    // An issuer that could not be read may be the one that a caller needs.
+    // A caller may refer to an issuer that could not be read. Unknown issuers are reported only if every issuer was
+    // read.
     if all_are_tables
         && document.syntax_errors.is_empty()
         && issuers.iter().all(|issuer| issuer.name.is_some())
@@ -164,7 +165,7 @@ impl Parser<'_> {
         entries.collect::<Vec<_>>().into_iter().collect()
     }
 
-    /// Returns a text that is not empty.
+    /// Returns a text that is not blank and contains no control characters. Reports any other value.
     fn text(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<String> {
         let text = value.as_str().filter(|text| !text.trim().is_empty() && !text.contains(char::is_control));
         text.map(str::to_owned).or_else(|| self.reject(line, format!("{key} must be text in quotes")))

@@ -71,7 +71,8 @@ impl FileWatcher {
         }
     }
 
-    /// Replaces all callers by those of a valid file. Reports an invalid file, and keeps the callers.
+    /// Replaces all callers with those of a valid file. If the file is invalid, reports its problems and keeps the
+    /// current callers.
     pub(super) fn apply(&mut self, validated: Result<FileEntries, Vec<Issue>>) {
         let problems = match validated {
             Ok(entries) => {

@@ -47,9 +47,9 @@ impl Field {
         }
     }
 
-    /// Returns a bit for a key of this field. The key has the same bit with and without its suffix. Each fixed key has
-    /// its own bit; the keys of `CpuUsage` share 56 bits by their first ten bytes, because the shortest one,
-    /// `_cpu_usage`, has no more.
+    /// Returns a bit for a key of this field. A key has the same bit with and without its suffix. Each fixed key has
+    /// its own bit. The keys of `CpuUsage` share the other 56 bits, by a hash of their first ten bytes, because the
+    /// shortest key, `_cpu_usage`, has only ten.
     #[inline]
     pub(crate) fn bit(self, name: &[u8]) -> u64 {
         match self {
@@ -68,7 +68,8 @@ impl Field {
 pub(crate) enum Key {
     /// Zoom's own key of a field, which is renamed.
     Zooms(Field),
-    /// A key that Zoom sent and that equals the new key of a field. No key beside it may be renamed to it.
+    /// A key from Zoom that already equals the new key of a field. No other key of the same object may be renamed to
+    /// it.
     Ours(Field),
     Other,
 }

@@ -68,8 +68,7 @@ impl<'t> Decimal<'t> {
         Some((Self { written, negative: unsigned.is_some(), whole, fraction }, rest))
     }
 
-    /// Appends the shortest exact decimal with the point shifted to the right by `places`, which is at most 3 either
-    /// way.
+    /// Appends the shortest exact decimal with the point shifted to the right by `places`, which is between -3 and 3.
     fn append_shifted(&self, places: isize, out: &mut Vec<u8>) {
         // With three zeros on either side, the point always stays within the digits.
         let digits =

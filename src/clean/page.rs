@@ -1,4 +1,4 @@
-//! The result of cleaning one page, besides its participants.
+//! The result of cleaning one page, apart from its participants.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::field::Unparsed;
 use crate::json::Desynced;
 
-/// The facts about a page that a flight needs, besides its cleaned participants.
+/// The facts about a page that a flight needs, apart from its cleaned participants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     /// The range of each participant, counted from the beginning of this page in `out`. Slices are cut out by these
@@ -22,7 +22,7 @@ pub struct Page {
     /// The latest valid `leave_time` of a participant. Once it is old enough, a past meeting is settled: its data
     /// will not change any more.
     pub newest_leave_time: Option<Timestamp>,
-    /// Counts the strings that kept their own key because they did not parse. For a metric.
+    /// The number of strings that kept Zoom's key because they did not parse, for a metric.
     pub unparsed: Unparsed,
 }
 
@@ -49,7 +49,7 @@ pub enum NotAPage {
         /// `participants` or `next_page_token`.
         key: &'static str,
     },
-    /// The page belongs to another meeting than the requested one.
+    /// The page belongs to a meeting other than the requested one.
     #[error("a page of another meeting")]
     AnotherMeeting,
     /// The second pass found what the first should have rejected, which would be a bug.

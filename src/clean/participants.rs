@@ -121,8 +121,8 @@ impl<'a> Cleaner<'a> {
         Ok(())
     }
 
-    /// Writes the entry of one of Zoom's fields under its new key. Returns `false` if the entry must stay as it is:
-    /// then the cursor is still after the key, and at most the beginning that both forms share has been written.
+    /// Writes the entry of one of Zoom's fields under its new key. Returns `false` if the entry must stay as it is.
+    /// The cursor is then still after the key, and at most the beginning that both forms share has been written.
     fn clean(
         &mut self,
         copier: &mut Copier<'a, '_>,
@@ -141,7 +141,7 @@ impl<'a> Cleaner<'a> {
         copier.out.extend_from_slice(field.suffix().as_bytes());
         copier.out.extend_from_slice(b"\":");
 
-        // `""` becomes `null` under any key, so an undone rename restores `null`, too.
+        // `""` becomes `null` under any key, so undoing a rename also writes `null`.
         let mut value = &b"null"[..];
         let mut text = None;
         if token == b'n' {

@@ -31,7 +31,7 @@ pub(super) fn run(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
     }
 }
 
-/// Accepts only plain HTTP, because within a cluster nothing else is needed.
+/// Parses an `http://` URL. Other schemes are rejected, because a check within a cluster needs only plain HTTP.
 pub(super) fn plain_http(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     match url.scheme() {
@@ -55,8 +55,8 @@ fn get(url: &str) -> Result<(), String> {
     }
 }
 
-/// Replaces an unspecified address, such as 0.0.0.0, by the loopback address. The service can listen on the former, but
-/// a client cannot connect to it.
+/// Replaces an unspecified address, such as 0.0.0.0, with the loopback address. A server can listen on an
+/// unspecified address, but clients cannot rely on connecting to one.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

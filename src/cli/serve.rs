@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{failed, print_error, wrong_configuration};
 
-/// `EX_SOFTWARE` of sysexits.h: a task that runs as long as the service has ended. A restart may help.
+/// `EX_SOFTWARE` of sysexits.h: a long-lived task ended unexpectedly. A restart may help.
 const EX_SOFTWARE: u8 = 70;
 const FAILED: u8 = 1;
 
@@ -34,7 +34,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
     let system = actix_rt::System::new();
     let code = system.block_on(serve(config, logs.dropped()));
     if code == EX_SOFTWARE {
-        // Writes the last log lines.
+        // `exit` runs no destructors, so this drop writes the last log lines.
         drop(logs);
         process::exit(code.into());
     }
@@ -66,8 +66,8 @@ async fn serve(config: Config, dropped: DroppedLines) -> u8 {
             _ = interrupt.recv() => {}
         }
         drop(stop);
-        // A second Ctrl-C stops the service at once. A second SIGTERM, which some supervisors send, still lets requests
-        // finish.
+        // A second Ctrl-C stops the service immediately. A second SIGTERM, which some supervisors send, still lets
+        // requests finish.
         interrupt.recv().await;
     };
     tokio::select! {

@@ -1,4 +1,4 @@
-//! `sleep`: waits, for an init container of the chart. The image has no other program that could.
+//! `sleep`: waits, for an init container of the chart. The image contains no other program that can wait.
 
 use std::{process::ExitCode, time::Duration};
 

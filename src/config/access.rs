@@ -79,7 +79,7 @@ fn check_issuer_files(reader: &mut Reader, file: &CallersFile) {
     }
 }
 
-/// Reads `[ops]`. Reads the file once, so that a wrong mount is reported at start.
+/// Reads `[ops]`. Reads the file with the hash once, so that a wrong mount is reported at start.
 pub(super) fn operators_key(reader: &mut Reader) -> Option<OperatorsKey> {
     const HASH: &str = "ops.key_sha256";
     const FILE: &str = "ops.key_sha256_file";

@@ -17,7 +17,7 @@ pub(super) const MAX_CERTIFICATES_BYTES: u64 = 16 << 20;
 const PROXY: &str = "zoom.proxy";
 const PROXY_FILE: &str = "zoom.proxy_file";
 const CA_FILE: &str = "zoom.ca_file";
-/// The value of `zoom.proxy` with which the service ignores the environment's proxies.
+/// The value of `zoom.proxy` that makes the service ignore the environment's proxies.
 const NONE: &str = "none";
 
 pub(super) fn environment_proxies(reader: &mut Reader) -> EnvironmentProxies {

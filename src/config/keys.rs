@@ -1,11 +1,12 @@
-//! The names of the keys that may be set. Their rules are in `sections.rs` and beside it.
+//! The names of the keys that may be set. Their rules are in `sections.rs` and in the other files of this folder.
 
 /// The beginning of an environment variable that sets a key.
 pub(super) const PREFIX: &str = "QOS_PROXY__";
 
 /// Every accepted key, in the order in which `check-config` prints them.
 ///
-/// A new key is also read in `sections.rs` or beside it, and documented in `config/default.toml`.
+/// A new key must also be read, in `sections.rs` or another file of this folder, and documented in
+/// `config/default.toml`.
 pub(super) const ACCEPTED: &[&str] = &[
     "server.listen",
     "server.ops_listen",
@@ -85,15 +86,16 @@ pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_once('.').unwrap_or(("", key))
 }
 
-/// Returns the accepted key that was probably meant: the name itself, or else a key of another section with the same name, or
-/// else one that differs in at most three letters, fewer if it is short.
+/// Returns the accepted key that was probably meant: `name` itself, or else a key of another section with the same
+/// name, or else a key that differs in at most three letters, or fewer if the name is short.
 pub(super) fn closest(name: &str) -> Option<&'static str> {
     const MAX_LENGTH: usize = 64;
     if name.len() > MAX_LENGTH {
         return None;
     }
     let last = name.rsplit('.').next().unwrap_or(name);
-    // A word that differs from "port" in two letters is another word. One that differs from "headroom_percent" in three is a typo.
+    // A word that differs from "port" in three letters is another word. A word that differs from "headroom_percent"
+    // in three is a typo.
     let max_distance = (1 + last.len() / 3).min(3);
     let same_name = || ACCEPTED.iter().copied().find(|key| split(key).1 == last);
     accepted(name).or_else(same_name).or_else(|| {

@@ -18,7 +18,7 @@ use crate::{
 /// The maximum size of a `--config` file: a hundred times one that sets every key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The variables without `QOS_PROXY__`, which many programs read.
+/// The environment variables without `QOS_PROXY__` that the service reads, as many other programs do.
 const COMMON_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"];
 
 /// A value before its rule is applied.
@@ -54,7 +54,7 @@ pub(super) struct Setting {
     pub(super) origin: Origin,
 }
 
-/// All settings, and the problems that reading them found.
+/// All settings, and the problems found while reading them.
 #[derive(Default)]
 pub(super) struct Layers {
     settings: BTreeMap<&'static str, Vec<Setting>>,
@@ -139,8 +139,8 @@ impl Layers {
         }
     }
 
-    /// Adds one of [`COMMON_VARIABLES`] unless it is empty. As with curl, the name in lower case takes precedence: the variables
-    /// are sorted, so it comes last.
+    /// Adds one of [`COMMON_VARIABLES`] unless it is empty. As in curl, the name in lower case takes precedence: the
+    /// variables are sorted, so that name is inserted last.
     fn add_common_variable(&mut self, name: String, value: OsString) {
         let names = COMMON_VARIABLES.into_iter();
         let mut known = names.filter(|known| name == *known || name == known.to_ascii_lowercase());

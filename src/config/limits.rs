@@ -15,11 +15,11 @@ use crate::{
     toml_document::one_line,
 };
 
-/// The largest factor. With it, a snapshot that is fresh for 30 s would be fresh for a working day, so a larger one is
-/// probably a typo.
+/// The maximum of `limits.max_stretch`. With this factor, a snapshot that is fresh for 30 s would be fresh for a
+/// working day, so a larger factor is probably a typo.
 const MAX_STRETCH: u32 = 1_000;
 
-/// The Heavy calls that Zoom allows an account.
+/// The number of Heavy calls that Zoom allows an account, by its plan.
 #[derive(Clone, Copy)]
 struct Plan {
     name: &'static str,
@@ -66,7 +66,8 @@ fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Returns the permitted part of one limit: of the limit that is set, or else of the plan's, without the headroom.
+/// Returns the permitted part of one limit. Subtracts the headroom from the limit that is set or, if none is set,
+/// from the plan's limit.
 fn limit(reader: &mut Reader, key: &'static str, plan: Option<(&str, u32)>, headroom: u32) -> NonZeroU32 {
     let set = reader.optional(key, |raw| integer(raw, &(1..=u32::MAX)));
     let limit = match (set, plan) {
@@ -83,7 +84,7 @@ fn limit(reader: &mut Reader, key: &'static str, plan: Option<(&str, u32)>, head
             reader.display(key, &allowed.to_string(), &format!("from limits.plan \"{plan}\""));
             allowed
         }
-        // The plan is wrong, which was reported.
+        // The plan is invalid, which was reported.
         (None, None) => return NonZeroU32::MIN,
     };
     let permitted = permitted(limit, headroom);

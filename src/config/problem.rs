@@ -1,6 +1,6 @@
 //! Problems and warnings. Each has the key, the origin of its value, and what to do.
 //!
-//! They contain no secret, because the code that reports a problem leaves it out.
+//! No message contains a secret: the code that reports a problem leaves it out.
 
 use std::{error::Error, fmt, path::PathBuf};
 
@@ -27,7 +27,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One problem. Those of files sort before those of keys.
+/// One problem. Problems of files sort before problems of keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ConfigProblem {
     /// The file cannot be read or parsed. The line is `None` if it is unknown.
@@ -41,7 +41,7 @@ impl ConfigProblem {
         Self::Key { key: key.to_owned(), origin: origin.cloned(), message: message.into() }
     }
 
-    /// Returns the problem of an unknown key, which names the key that was probably meant, if there is one.
+    /// Returns the problem of an unknown key. The message names the key that was probably meant, if there is one.
     pub(super) fn unknown(key: &str, origin: &Origin) -> Self {
         let message = keys::closest(key).map_or_else(
             || "unknown key; remove it (config/default.toml lists every key)".to_owned(),

@@ -1,4 +1,5 @@
-//! Reads keys from the layers by their rules, and collects the problems and the values that `check-config` shows.
+//! Reads keys from the layers, applies their rules, and collects the problems and the values that `check-config`
+//! shows.
 
 use std::{
     collections::BTreeMap,
@@ -45,13 +46,13 @@ impl Reader {
         }
     }
 
-    /// Checks all files, as `check-config` does.
+    /// Makes the reader check all files, for `check-config`.
     pub(super) fn check_files(&mut self, may_be_missing: bool) {
         self.files_may_be_missing = may_be_missing;
         self.checks_issuer_files = true;
     }
 
-    /// Returns true after a warning if the file that `key` names may be missing and is.
+    /// If the file that `key` names is missing and may be, warns and returns true.
     pub(super) fn skip_missing_file(&mut self, key: &str, path: &Path) -> bool {
         let skipped = self.may_skip(path);
         if skipped {
@@ -60,13 +61,13 @@ impl Reader {
         skipped
     }
 
-    /// Returns whether this file may be missing and is.
+    /// Returns whether this file is missing and may be.
     pub(super) fn may_skip(&self, path: &Path) -> bool {
         self.files_may_be_missing && !path.exists()
     }
 
-    /// Returns the value of the last layer that sets the key; `None` if no layer does, or if the value is wrong, which is
-    /// reported. A wrong value that a later layer overrides is reported, too.
+    /// Returns the value of the last layer that sets the key; `None` if no layer does, or if the value is wrong,
+    /// which is reported. A wrong value is reported even if a later layer overrides it.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -101,8 +102,8 @@ impl Reader {
         value
     }
 
-    // In place of a wrong value, the following methods return a placeholder such as 0. The problem is reported, so it is never
-    // used.
+    // In place of a wrong value, the following methods return a placeholder such as 0. The wrong value is reported,
+    // so the placeholder is never used.
 
     pub(super) fn address(&mut self, key: &'static str) -> SocketAddr {
         self.required(key, address::socket_addr).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
@@ -241,7 +242,7 @@ fn check_secret_file(file: &SecretSource) -> Result<(), String> {
     text::check_secret(secret.expose()).map_err(|message| format!("the file {message}"))
 }
 
-/// Returns all accepted keys as TOML. A key that is not set is a comment.
+/// Returns all accepted keys as TOML. A key that is not set is written as a comment.
 fn effective(displayed: &BTreeMap<&'static str, DisplayValue>) -> String {
     let mut lines = Vec::new();
     let mut current = "";

@@ -15,7 +15,7 @@ use crate::toml_document::one_line;
 /// The typed value, and the TOML that `check-config` prints for it; or the problem.
 pub(super) type Checked<T> = Result<(T, String), String>;
 
-/// Returns the text of a value that must be text and not empty.
+/// Returns the text of a value. Rejects a value that is not text, and a blank text.
 fn text_of<'a>(raw: &'a RawValue, example: &str) -> Result<&'a str, String> {
     match raw {
         RawValue::Text(text) | RawValue::Variable(text) if text.trim().is_empty() => {
@@ -40,7 +40,7 @@ fn type_of(raw: &RawValue) -> String {
     format!("{article} {kind}")
 }
 
-/// Returns a value for a message. It must not be a secret.
+/// Puts a value in quotes for a message. The value must not be a secret.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", one_line(text))
 }

@@ -67,7 +67,7 @@ fn workers(reader: &mut Reader) -> usize {
     })
 }
 
-/// Returns whether the two listeners cannot exist at the same time. Port 0 is any free port.
+/// Returns whether the two listeners cannot exist at the same time. Port 0 means any free port, so it never collides.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap =
         one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
@@ -98,7 +98,7 @@ pub(super) fn zoom(
             reader.warn(key, "http sends secrets unencrypted to another machine; use https");
         }
     }
-    // Any other path may be intended, because it may be a gateway's.
+    // Only an empty path is reported. Any other path may be intended, because a gateway may use it.
     if api_base_url.as_ref().is_some_and(|url| url.path().trim_matches('/').is_empty()) {
         let message = format!("has no path: Zoom's API is below /v2; write one like \"{ZOOM}\"");
         reader.warn("zoom.api_base_url", message);
@@ -119,8 +119,8 @@ pub(super) fn zoom(
     })
 }
 
-/// Rejects a `connect_timeout` that is set and longer than `request_timeout`. If it is the default, a shorter `request_timeout`
-/// is no contradiction, because it bounds the time for connecting, too.
+/// Rejects a `connect_timeout` that is set and longer than `request_timeout`. If `connect_timeout` is the default, a
+/// shorter `request_timeout` is no contradiction, because `request_timeout` also bounds the time for connecting.
 fn check_connect_timeout(reader: &mut Reader, connect: Duration, request: Duration) {
     // 0 is the placeholder of a wrong value.
     if connect > request

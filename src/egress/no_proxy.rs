@@ -22,18 +22,19 @@ enum Hosts {
     All,
     /// This name and its subdomains.
     Domain(String),
-    /// The addresses that have this many leading bits in common with this one.
+    /// A network: its address, and the length of its prefix in bits.
     Network(IpAddr, u8),
 }
 
 impl NoProxy {
-    /// Parses a list that is separated by commas or spaces. A word of any other form is a name that matches no host.
+    /// Parses a list that is separated by commas or spaces. A word of any other form is kept as a name that matches
+    /// no host.
     pub(crate) fn parse(list: &str) -> Self {
         let words = list.split([',', ' ', '\t']).filter(|word| !word.is_empty());
         Self(words.map(Exception::parse).collect())
     }
 
-    /// Returns whether the list contains this URL's host. As with curl, it contains `localhost` only if that is listed.
+    /// Returns whether the list contains this URL's host. As in curl, `localhost` uses the proxy unless it is listed.
     pub(crate) fn covers(&self, url: &Url) -> bool {
         let (Some(host), port) = (url.host(), url.port_or_known_default()) else { return false };
         self.0.iter().any(|entry| (entry.port.is_none() || entry.port == port) && entry.hosts.cover(&host))

@@ -88,7 +88,8 @@ impl ProxySource {
         Self { initial: proxy, reload: None }
     }
 
-    /// Returns a source that reads the proxy again before each connection, by `reload`. If that fails, it returns the initial one.
+    /// Returns a source that calls `reload` for each [`Self::read`]. If `reload` returns `None`, the source returns
+    /// the initial proxy.
     pub(crate) fn reloading(
         initial: Proxy,
         reload: impl Fn() -> Option<Proxy> + Send + Sync + 'static,
@@ -122,7 +123,7 @@ mod tests {
             (parse("http://[::1]:3128").host(), parse("http://[::1]:3128").host_and_port()),
             ("::1", "[::1]:3128".to_owned())
         );
-        // user:p@ss:word
+        // The header contains the base64 of `user:p@ss:word`.
         let secret = parse("http://user:p%40ss%3Aword@proxy.example:3128");
         assert_eq!(secret.authorization(), Some("Basic dXNlcjpwQHNzOndvcmQ="));
         assert_eq!(secret.host_and_port(), "proxy.example:3128");

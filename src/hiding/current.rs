@@ -23,7 +23,7 @@ impl CurrentKeys {
         self.0.load_full()
     }
 
-    /// Replaces the keys by those of this client secret.
+    /// Replaces the keys with those derived from this client secret.
     pub(crate) fn replace(&self, client_secret: &str) {
         if let Ok(keys) = HidingKeys::derive(client_secret) {
             self.0.store(Arc::new(keys));

@@ -9,7 +9,8 @@ use ring::{
     hmac::{self, HMAC_SHA256},
 };
 
-/// Keys of one client secret. They would reveal what is hidden, so the type implements neither `Debug` nor `Serialize`.
+/// The keys derived from one client secret. They would reveal what is hidden, so the type implements neither `Debug`
+/// nor `Serialize`.
 pub struct HidingKeys {
     pseudonyms: hmac::Key,
     tags: hmac::Key,
@@ -46,13 +47,13 @@ impl HidingKeys {
         })
     }
 
-    /// Returns a public number that differs for different secrets.
+    /// Returns a number that identifies the client secret. It need not be kept secret.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Returns the HMAC context for the pseudonyms of a meeting. The HMAC of the meeting's id, a zero byte and the person's
-    /// identifier is the pseudonym.
+    /// Returns an HMAC context that has consumed the meeting's id and a zero byte. The caller adds a person's
+    /// identifier, and the HMAC is the person's pseudonym.
     pub fn pseudonyms_of(&self, meeting: &str) -> hmac::Context {
         let mut context = hmac::Context::with_key(&self.pseudonyms);
         context.update(meeting.as_bytes());
@@ -69,9 +70,11 @@ impl HidingKeys {
         alias.as_ref().first_chunk().copied().map_or(0, u128::from_be_bytes)
     }
 
-    /// Encrypts the content of a page token, which contains a tag. Equal contents become equal tokens, because the bytes of a
-    /// page must not change under one strong entity tag. So the nonce is an HMAC of the content: different contents practically
-    /// never have the same nonce.
+    /// Encrypts the content of a page token. The content includes the snapshot's tag, which the caller must not
+    /// learn.
+    ///
+    /// Equal contents become equal tokens, because the bytes of a page must not change under one strong entity tag.
+    /// The nonce is therefore an HMAC of the content: different contents practically never have the same nonce.
     ///
     /// # Errors
     /// The content is longer than AES-GCM allows, which can only be a bug.

@@ -4,8 +4,8 @@ use super::cursor::{Cursor, Desynced};
 
 pub(crate) struct Copier<'a, 'o> {
     pub(crate) input: Cursor<'a>,
-    /// The source up to here is in `out`, or replaced, or dropped. The rest is copied only when something must change,
-    /// so that most of a text is copied in a few long runs.
+    /// The offset up to which the source has been copied, replaced or dropped. The rest is copied only when
+    /// something must change, so that most of a text is copied in a few long runs.
     copied: usize,
     pub(crate) out: &'o mut Vec<u8>,
     /// The beginning of the copy in `out`.
@@ -17,7 +17,7 @@ impl<'a, 'o> Copier<'a, 'o> {
         Self { input, copied: input.at(), begin: out.len(), out }
     }
 
-    /// Returns the number of bytes of the copy that are in the output.
+    /// Returns the number of bytes that this copy has written to `out`.
     pub(crate) fn written(&self) -> usize {
         self.out.len() - self.begin
     }

@@ -1,6 +1,6 @@
 //! Walks over JSON text that has already been validated.
 //!
-//! If the text is not valid after all, every method returns [`Desynced`], and none panics or loops forever.
+//! If the text is not valid after all, the methods fail, mostly with [`Desynced`]. No method panics or loops forever.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -198,8 +198,8 @@ fn decoded(raw: &[u8]) -> Result<Vec<u8>, Desynced> {
     serde_json::Deserializer::from_slice(&quoted).deserialize_bytes(Wtf8).map_err(|_| Desynced)
 }
 
-/// Collects the bytes of a string. `serde_json` documents that `deserialize_bytes` returns a lone surrogate as WTF-8,
-/// and not as an error.
+/// Collects the bytes of a string. `serde_json` documents that `deserialize_bytes` returns a lone surrogate as WTF-8
+/// rather than as an error.
 struct Wtf8;
 
 impl Visitor<'_> for Wtf8 {

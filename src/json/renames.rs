@@ -1,7 +1,7 @@
 //! Prevents duplicate keys: neither value of `{"bitrate": "1 kbps", "bitrate_kbps": 2}` may be lost.
 //!
-//! Keys are renamed at once, although a colliding key may follow much later. So the renames of each object are
-//! recorded, and those that collide are undone in one pass once the text is written.
+//! A key is renamed as soon as it is read, although a colliding key may follow much later. The renames of each
+//! object are therefore recorded, and those that collide are undone in one pass after the text is written.
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ pub(crate) enum Ties {
 pub(crate) struct Renames<'a> {
     ties: Ties,
     open: Vec<ObjectKeys>,
-    /// The keys of all open objects; each object's begin where its parent's end.
+    /// The keys of all open objects. The keys of an object follow those of its parent.
     keys: Vec<SeenKey<'a>>,
     /// The entries to restore, each with its key in the source, without quotes.
     undo: Vec<(&'a [u8], Undo<'a>)>,
@@ -27,8 +27,8 @@ pub(crate) struct Renames<'a> {
 
 struct ObjectKeys {
     begin: usize,
-    /// The bits of all its recorded keys. Some keys share a bit, but nearly always the bits show that no two keys
-    /// collide.
+    /// The bits of all recorded keys. Different bits prove that no two keys collide, and that is nearly always the
+    /// case. Some keys share a bit.
     seen: u64,
     may_collide: bool,
 }
@@ -77,8 +77,8 @@ impl<'a> Renames<'a> {
         Ok(())
     }
 
-    /// Finds the renames to undo in a closed object. Where several keys collide, all renames among them are undone; but
-    /// if all of these keys were renamed, [`Ties`] decides whether the first one stays renamed.
+    /// Finds the renames to undo in a closed object. Where several keys collide, all renames among them are undone.
+    /// If all of these keys were renamed, [`Ties`] decides whether the first key stays renamed.
     #[cold]
     fn find_collisions(&mut self, begin: usize) -> Result<(), Desynced> {
         let mut names = Vec::new();

@@ -30,7 +30,7 @@ pub(crate) trait Rules<'a> {
     fn scalar(&mut self, copier: &mut Copier<'a, '_>, scope: Self::Scope, token: u8) -> Result<(), Desynced>;
 }
 
-/// An open list or object. It takes two bytes if the scope takes one, so that a million of them take two megabytes.
+/// An open list or object. It takes two bytes if the scope takes one, so a million open levels take two megabytes.
 #[derive(Clone, Copy)]
 struct Open<S> {
     is_object: bool,

@@ -91,11 +91,11 @@ fn write_value(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 }
 
 thread_local! {
-    /// The last formatted second, counted since 1970-01-01 UTC, and its text.
+    /// The second that was formatted last, as Unix time, and its text.
     static SECOND: RefCell<(u64, String)> = RefCell::default();
 }
 
-/// Writes a time by RFC 3339, in UTC with microseconds.
+/// Writes a time in the format of RFC 3339, in UTC with microseconds.
 fn write_time(line: &mut Vec<u8>, time: SystemTime) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SECOND.with_borrow_mut(|(second, text)| {

@@ -1,12 +1,13 @@
 //! Passes the lines of the log to the thread that writes them, so that no request waits for a slow output.
 //!
-//! Each thread that logs appends to a buffer of its own, without a lock. The writer thread is woken, waits for 10 ms while lines
-//! gather, and then takes the contents of all buffers. If it were woken for each line and wrote each line by itself, that would
-//! cost a busy worker as much as formatting the line. No library avoids this: `tracing-appender` wakes its thread for each line and
-//! writes each line by itself.
+//! Each thread that logs appends to a buffer of its own, without a lock. The writer thread is woken, waits for 10 ms
+//! while lines gather, and then takes the contents of all buffers. Waking the writer for each line, and writing each
+//! line separately, would cost a busy worker as much as formatting the line. No library avoids this cost:
+//! `tracing-appender` wakes its thread for each line and writes each line separately.
 //!
-//! A line is dropped and counted if its buffer is full, or if the output rejects it, because a disk is full or nobody reads a
-//! pipe. Lines of one thread stay in order. Lines that two threads log within the same 10 ms may be written in either order.
+//! A line is dropped and counted if its buffer is full, or if the output rejects it, because a disk is full or
+//! nobody reads a pipe. Lines of one thread stay in order. Lines that two threads log within the same 10 ms may be
+//! written in either order.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -28,7 +29,7 @@ use tracing_subscriber::fmt::MakeWriter;
 const GATHER_TIME: Duration = Duration::from_millis(10);
 /// The maximum size of a buffer, about 15,000 lines. It bounds the memory of each thread while the output is stuck.
 const MAX_BUFFER_BYTES: usize = 4 << 20;
-/// The initial size of a buffer. That of a busy thread grows to some hundred kilobytes.
+/// The initial size of a buffer. The buffer of a busy thread grows to several hundred kilobytes.
 const INITIAL_BUFFER_BYTES: usize = 4 << 10;
 /// The maximum time for writing the last lines at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,7 +48,8 @@ struct SharedBuffers {
     dropped: AtomicU64,
 }
 
-/// The lines of one thread; `None` if there are none, or while the thread itself or the writer thread has them.
+/// The lines of one thread; `None` if there are no lines, or while the thread itself or the writer thread holds the
+/// buffer.
 type ThreadBuffer = AtomicCell<Option<Buffer>>;
 
 /// A boxed buffer, because only a pointer can be swapped without a lock.
@@ -105,7 +107,8 @@ impl NonBlockingWriter {
             line.is_whole = true;
         }
         drop(line);
-        // After the line is in its place, so that the writer thread finds it. While that thread is awake, this only sets a flag.
+        // The line is already in its place, so the woken writer thread finds it. If that thread is awake, this only
+        // sets a flag.
         self.thread.unpark();
     }
 }
@@ -153,15 +156,15 @@ impl SharedBuffers {
 
     fn write_until_end(&self, output: &mut LineOutput<impl Write>) {
         loop {
-            // `park` returns once a line was added since the last call, or the process is ending. Then this waits while
-            // lines gather, except at the end.
+            // `park` returns if a line was added since the last call, or if the process is ending. The thread then
+            // sleeps while more lines gather, except at the end.
             if !self.is_ending.load(Ordering::Acquire) {
                 thread::park();
             }
             if !self.is_ending.load(Ordering::Acquire) {
                 sleep();
             }
-            // Reads this before the buffers, so that all lines from before the end are written.
+            // Read before the buffers are taken, so that every line from before the end is written.
             let is_ending = self.is_ending.load(Ordering::Acquire);
             for lines in self.buffers.iter().filter_map(AtomicCell::take) {
                 output.write(&mut Batch { lines: &lines, dropped: &self.dropped });
@@ -288,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_line_of_every_thread_is_written_once_whole_and_in_order() {
-        // The channel has room for one write for each line.
+        // Room for 80,000 writes: one for each line.
         let (sender, written) = mpsc::sync_channel(80_000);
         let (writer, guard) = NonBlockingWriter::start(Pipe(sender)).unwrap();
         let threads = ["a", "b", "c", "d"].map(|name| {
@@ -322,7 +325,8 @@ mod tests {
 
     type OneWrite = fn(&[u8]) -> io::Result<usize>;
 
-    /// An output whose writes return one step after another, and that accepts everything after the last step.
+    /// An output whose writes return the results of the steps, one after another. After the last step, it accepts
+    /// everything.
     struct ScriptedOutput {
         steps: Vec<OneWrite>,
         begun: mpsc::Sender<()>,
@@ -397,7 +401,7 @@ mod tests {
         for _ in 0..100 {
             writer.append(|waiting| waiting.extend_from_slice(&line));
         }
-        // The batch of the first write has left the buffer.
+        // The buffer holds about 4 of the lines, and the batch whose write is blocked can hold another 4.
         assert!((88..=96).contains(&writer.dropped().count()), "{}", writer.dropped().count());
         let began = Instant::now();
         drop(guard);

@@ -19,7 +19,7 @@ pub(in crate::callers) struct IssuerEntry {
 pub(in crate::callers) enum KeySource {
     File(PathBuf),
     Url {
-        /// `None` if the issuer's discovery document has it.
+        /// The URL of the keys; `None` to find it in the issuer's discovery document.
         jwks_url: Option<Url>,
         /// The issuer's own URL, for discovery.
         issuer_url: Url,

@@ -14,7 +14,7 @@ use crate::{
 
 /// The maximum time for one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum size of the keys. A thousand RSA keys with their certificates have some 3 MB.
+/// The maximum size of the keys. A thousand RSA keys with their certificates take about 3 MB.
 const MAX_KEY_BYTES: u64 = 8 << 20;
 /// The maximum size of a discovery document, a token and a file of certificates.
 const MAX_OTHER_BYTES: u64 = 1 << 20;
@@ -98,7 +98,7 @@ fn discovered(issuer: &str, document: &[u8]) -> Result<Url, String> {
         .ok_or_else(|| "the jwks_uri of the discovery document is no https URL".to_owned())
 }
 
-/// Returns whether an attacker on the network cannot replace the keys: with https, or with http to this machine.
+/// Returns whether an attacker on the network cannot replace the keys: true for https, and for http to this machine.
 pub(in crate::callers) fn is_protected(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.host_str().is_some(),
@@ -144,7 +144,7 @@ impl KeyFetcher {
         roots: &MoreRoots,
         max_bytes: u64,
     ) -> Result<Vec<u8>, String> {
-        // A request in plain text must not leave this machine.
+        // A proxy is used only for https: a request in plain text must not leave this machine.
         let proxy = self.proxies.proxy_for(url).filter(|_| url.scheme() == "https");
         let agent: Agent = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))

@@ -21,7 +21,7 @@ const FILE_INTERVAL: Duration = Duration::from_secs(3);
 const UNKNOWN_ID_INTERVAL: Duration = Duration::from_secs(30);
 /// The first interval between attempts while the issuer has no keys; each failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest such interval.
+/// The maximum interval between attempts while the issuer has no keys.
 const LONGEST_RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(8);
 /// The interval between attempts while earlier keys are still in use.
 const RETRY_WITH_KEYS: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ pub(crate) struct IssuerStatus {
     pub(crate) keys: usize,
     /// The time at which the keys were last fetched or read.
     pub(crate) keys_from: Option<Instant>,
-    /// Why the last fetch failed; `None` if it did not.
+    /// The reason why the last fetch failed; `None` if no fetch has failed since the last success.
     pub(crate) last_failure: Option<String>,
 }
 
@@ -123,8 +123,8 @@ impl Issuer {
         self.fetch_ended.send_replace(());
     }
 
-    /// Returns the end of the fetch that can bring the key of a token: the present one or, for an unknown key id, a new one if that
-    /// is permitted now.
+    /// Returns the end of the fetch that may bring the key of a token: of the fetch in progress or, for an unknown
+    /// key id, of a new fetch if one is permitted now.
     pub(in crate::callers) fn awaited_fetch(&self, is_unknown_id: bool, now: Instant) -> Option<FetchEnd> {
         let ended = self.fetch_ended.subscribe();
         let mut schedule = self.schedule();
@@ -203,7 +203,7 @@ mod tests {
             let _awaited = issuer.awaited_fetch(true, at(second));
             if issuer.schedule().next_fetch == at(second) && issuer.begin_fetch(at(second)) {
                 fetches += 1;
-                // Fails, because after a success the next fetch would be minutes later.
+                // Each fetch fails here, because after a success the next fetch would be minutes later.
                 issuer.end_fetch(Err("away".into()), at(second));
             }
         }

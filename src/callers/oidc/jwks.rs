@@ -93,8 +93,8 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Keeps the keys that `previous` has, too, so that tokens verified with them stay remembered, and marks the other keys of
-    /// `previous` as removed.
+    /// Reuses the keys that `previous` also has, so that tokens verified with them stay remembered, and marks the
+    /// other keys of `previous` as removed.
     pub(super) fn replacing(mut self, previous: &Self) -> Self {
         for key in &mut self.0 {
             if let Some(same) = previous.0.iter().find(|old| old.source == key.source) {

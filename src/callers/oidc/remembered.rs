@@ -1,10 +1,11 @@
 //! The tokens that were verified, so that a hit does not verify a signature.
 //!
-//! A look-up hashes the token quickly and then compares all of it. SHA-256 of a token of 1 KB would cost more than the rest of
-//! a hit. Tokens are in memory anyway while a request is served; a set ends with the callers' file that it was made for.
+//! A look-up hashes the token with a fast hash and then compares all of it. SHA-256 of a token of 1 KB would cost
+//! more than the rest of a hit. The set therefore contains complete tokens, which are in memory anyway while
+//! requests are served. A new callers' file starts with an empty set.
 //!
-//! A look-up takes no lock, because each new token makes a copy of the map. With 10,000 tokens, a copy takes about as long as
-//! verifying a few signatures.
+//! A look-up takes no lock, because each new token makes a copy of the map. With 10,000 tokens, a copy takes about
+//! as long as verifying a few signatures.
 
 use std::{
     collections::HashMap,
@@ -25,7 +26,7 @@ const MAX_BYTES: usize = 16 << 20;
 #[derive(Default)]
 pub(in crate::callers) struct RememberedTokens {
     map: ArcSwap<TokenMap>,
-    /// Held while a token is added, so that no other one is lost.
+    /// Held while a token is added, so that no token is lost when two are added at the same time.
     adding: Mutex<()>,
 }
 
@@ -82,8 +83,9 @@ impl RememberedTokens {
 }
 
 impl TokenMap {
-    /// Drops the entries that are no longer valid. If more than half of them are, drops all, so that a full set is not searched
-    /// for every new token; each is verified again when it is next used.
+    /// Drops the entries that are no longer valid. If the set is still more than half full, drops every entry,
+    /// because otherwise each new token would search a full set again. A dropped token is verified again at its next
+    /// use.
     fn make_room(&mut self, now: SystemTime) {
         self.by_token.retain(|_, entry| entry.is_valid(now));
         self.bytes = self.by_token.keys().map(|token| token.len()).sum();

@@ -10,7 +10,7 @@ pub(in crate::callers) const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 /// The `service_account`, `subject` and `group` of a caller: a token with any of them is the caller's.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(in crate::callers) struct TokenRule {
-    /// The name of the issuer; `None` for the first one of the file.
+    /// The name of the issuer; `None` for the first issuer of the file.
     pub(in crate::callers) issuer: Option<String>,
     pub(in crate::callers) subjects: Vec<String>,
     pub(in crate::callers) group: Option<String>,
@@ -21,7 +21,7 @@ impl TokenRule {
         self.subjects.is_empty() && self.group.is_none()
     }
 
-    /// Returns the claims that make a token the caller's, with the keys and in the form of the callers' file.
+    /// Returns the claims that assign a token to the caller, with the keys and in the form of the callers' file.
     pub(in crate::callers) fn claims(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let subjects = self.subjects.iter().map(|subject| {
             let account = subject.strip_prefix(SERVICE_ACCOUNT).and_then(|account| account.split_once(':'));
@@ -33,7 +33,7 @@ impl TokenRule {
         subjects.chain(self.group.iter().map(|group| ("group", group.into())))
     }
 
-    /// Returns whether a token with these claims, of the right issuer, is the caller's.
+    /// Returns whether a token with these claims belongs to the caller. The issuer must have been checked.
     pub(in crate::callers) fn matches(&self, claims: &TokenClaims) -> bool {
         self.subjects.contains(&claims.sub)
             || self.group.as_ref().is_some_and(|group| claims.groups.contains(group))

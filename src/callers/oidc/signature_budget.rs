@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The maximum number of signatures that workers verify in a window. P-384 takes longest, with about half a millisecond: so at most
-/// 5 % of one CPU go to tokens. All others are verified on a thread that yields to hits.
+/// The maximum number of signatures that workers verify in a window. P-384 is the slowest algorithm, at about half a
+/// millisecond, so tokens take at most 5 % of one CPU. All other signatures are verified on a thread that yields to
+/// hits.
 const PER_WINDOW: usize = 100;
 const WINDOW: Duration = Duration::from_secs(1);
 /// The maximum number of signatures for one token without `kid`. The worker serves no other request while it verifies them.
@@ -15,7 +16,7 @@ const PER_TOKEN: usize = 16;
 /// How long the verification of a token may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VerificationCost {
-    /// No longer than on a worker.
+    /// Short enough for a worker: at most `PER_TOKEN` signatures.
     Usual,
     /// Up to a second: the token has no `kid`, and the issuer has many keys.
     High,

@@ -59,7 +59,7 @@ pub(crate) enum TokenError {
 /// The result of a verification that did not succeed.
 pub(in crate::callers) enum Unverified {
     Refused(TokenError),
-    /// No more signatures can be verified here.
+    /// This thread must not verify that many signatures now.
     TooManySignatures(VerificationCost),
     /// The issuer has no key with this id now. A fetch may add one.
     UnknownKey(Arc<Issuer>),
@@ -90,14 +90,15 @@ pub(in crate::callers) struct TokenClaims {
 }
 
 impl TokenClaims {
-    /// Returns the time at which the token expires; `None` if no clock can show it. The leeway does not count.
+    /// Returns the time at which the token expires, without the leeway; `None` if it is out of range.
     pub(in crate::callers) fn expires(&self) -> Option<SystemTime> {
         let since_1970 = Duration::try_from_secs_f64(self.exp).ok()?;
         SystemTime::UNIX_EPOCH.checked_add(since_1970)
     }
 }
 
-/// Reads a list of strings. Any other value counts as an empty list, because issuers use this claim for other purposes, too.
+/// Reads a list of strings. Any other value counts as an empty list, because some issuers use this claim for
+/// something else.
 fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
@@ -105,7 +106,7 @@ fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     })
 }
 
-/// Returns whether this has the three parts of a token. Caller keys of our own have no dots.
+/// Returns whether this has the three parts of a token. The keys that `callers add` generates contain no dots.
 pub(in crate::callers) fn looks_like_token(value: &[u8]) -> bool {
     memchr::memchr_iter(b'.', value).count() == 2
 }

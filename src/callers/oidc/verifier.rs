@@ -92,7 +92,8 @@ impl Verifier<Vec<u8>> for RingVerifier {
     }
 }
 
-/// Some issuers write numbers as ASN.1 does, with a zero before a first byte of 0x80 or more. `ring` rejects it.
+/// Strips leading zero bytes. Some issuers write numbers as in ASN.1, where a zero precedes a first byte of 0x80 or
+/// more, and `ring` rejects such a number.
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()

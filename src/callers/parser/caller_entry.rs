@@ -35,7 +35,7 @@ const KEYS: [&str; 10] = [
 ];
 
 impl Parser<'_> {
-    /// Returns the parts that are compared with other callers, and the entry if all of it is valid.
+    /// Returns the parts that are compared with other callers, and the entry if it is valid.
     pub(super) fn caller(
         &mut self,
         line: usize,
@@ -57,7 +57,7 @@ impl Parser<'_> {
                 }
                 "calls_per_day" => per_day = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new),
                 "hide" => hide = self.hide(line, value),
-                // The keys of tokens are parsed below.
+                // `token_rule` parses the remaining keys below.
                 _ => {}
             }
         }
@@ -133,7 +133,7 @@ impl Parser<'_> {
         hidden.or_else(|| self.reject(line, format!("hide must be a list of: {}", FieldGroup::names())))
     }
 
-    /// Parses one hash, or a list of them. `None` stands for every problem.
+    /// Parses one hash, or a list of hashes. A `None` in the result stands for a reported problem.
     fn digests(&mut self, line: usize, value: &DeValue<'_>) -> Vec<Option<Digest>> {
         let Some(list) = value.as_array() else { return vec![self.digest(line, value)] };
         let document = self.document;

@@ -1,5 +1,5 @@
-//! Compares the entries of the callers' file with each other. Entries that have other problems are compared, too, so that all
-//! problems of the file are reported at once.
+//! Compares the entries of the callers' file with each other. Entries with other problems are also compared, so that
+//! all problems of the file are reported together.
 
 use std::collections::HashMap;
 

@@ -15,7 +15,7 @@ const KEYS: [&str; 7] = ["name", "url", "audience", "jwks_url", "token_file", "j
 const REQUIRED: [&str; 3] = ["name", "url", "audience"];
 
 impl Parser<'_> {
-    /// Returns the parts that are compared with other issuers, and the entry if all of it is valid.
+    /// Returns the parts that are compared with other issuers, and the entry if it is valid.
     pub(super) fn issuer(
         &mut self,
         line: usize,
@@ -64,8 +64,8 @@ impl Parser<'_> {
         (identity, entry())
     }
 
-    /// Parses the issuer's own URL, which has neither query nor fragment (OIDC Discovery 1.0, 2). A user or a password would have
-    /// to be in every token.
+    /// Parses the issuer's own URL, which has neither query nor fragment (OIDC Discovery 1.0, 2). A user or a
+    /// password is rejected, because every token would have to repeat it in `iss`.
     fn issuer_url(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<(String, Url)> {
         let (text, url) = self.url(line, key, value)?;
         let has_more = url.query().is_some()
@@ -78,7 +78,7 @@ impl Parser<'_> {
         Some((text, url))
     }
 
-    /// Returns the text, which a token's `iss` must equal letter for letter, and the parsed URL.
+    /// Returns the text, which a token's `iss` must equal byte for byte, and the parsed URL.
     fn url(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<(String, Url)> {
         let text = self.text(line, key, value)?;
         match text.parse() {

@@ -21,8 +21,8 @@ pub(crate) fn socket_addr(raw: &RawValue) -> Checked<SocketAddr> {
     Ok((address, toml_text(text)))
 }
 
-/// Parses an `http` or `https` URL to which paths can be added. No message repeats it, because it may contain a password.
-/// `example` is a valid URL for messages.
+/// Parses an `http` or `https` URL to which paths can be added. No message repeats the URL, because it may contain a
+/// password. `example` is a valid URL for messages.
 pub(crate) fn base_url(raw: &RawValue, example: &str) -> Checked<Url> {
     let text = text_of(raw, &format!("\"{example}\""))?;
     let rejected = |message: &str| Err(format!("{message}; write one like \"{example}\""));

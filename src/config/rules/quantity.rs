@@ -41,8 +41,8 @@ pub(crate) fn positive_duration(raw: &RawValue) -> Checked<Duration> {
     })
 }
 
-/// Returns the number before a unit `M`. It is a typo for `m`, but for humantime it is a month, which is about 43,800
-/// times as long as a minute.
+/// Returns the number before a unit `M`. humantime reads `M` as months, about 43,800 times as long as a minute, but
+/// it is probably a typo for `m`.
 fn months(text: &str) -> Option<&str> {
     let is_unit = |before: &str, after: &str| {
         !before.ends_with(char::is_alphabetic) && !after.starts_with(char::is_alphabetic)

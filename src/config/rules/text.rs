@@ -49,7 +49,7 @@ pub(crate) fn hidden_fields(raw: &RawValue) -> Checked<HiddenFields> {
     groups.filter(|groups| !groups.is_empty()).map(|groups| (groups, format!("[{shown}]"))).ok_or(rule)
 }
 
-/// Parses a path, which need not exist. No message repeats it, because it may be a secret under the wrong key.
+/// Parses a path, which need not exist. No message repeats the text, because it may be a secret under the wrong key.
 pub(crate) fn file_path(raw: &RawValue) -> Checked<PathBuf> {
     let text = text_of(raw, "\"/a/file\"")?;
     if text.chars().any(char::is_control) {
@@ -91,7 +91,7 @@ pub(crate) fn log_filter(raw: &RawValue) -> Checked<String> {
     EnvFilter::builder()
         .parse(text)
         .map_err(|error| format!("{} is not an EnvFilter directive: {error}", quoted(text)))?;
-    // For EnvFilter an unknown word is a module to trace: "inof" would silence every other module.
+    // EnvFilter takes an unknown word for the name of a module: "inof" would silence every other module.
     let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
     let mut words = text.split(',').filter(|word| !word.contains(['=', '[']));
     match words.find(|word| !is_level(word)) {
