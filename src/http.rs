@@ -1,4 +1,4 @@
-//! Serves both listeners: the table of their routes, and the path that every request takes through it.
+//! The table of the routes of both listeners, and the steps that every request goes through.
 //!
 //! Outside this folder, actix's request and response types are only passed through.
 
@@ -64,8 +64,8 @@ pub use self::{
 };
 use crate::snapshot::MeetingKind;
 
-/// The routes of both listeners, roughly in the order of how often they are requested. A summary's path comes first,
-/// because `/qos/{meetingId}` matches it, too. [`dispatch`] calls their handlers.
+/// The routes of both listeners, roughly sorted by how often they are requested. The summary comes before
+/// `/qos/{meetingId}`, because that pattern also matches a summary's path. [`dispatch`] calls the handlers.
 static ROUTES: [Route; 18] = [
     Route::callers("/qos/{meetingId}/summary", "summary", Methods::Read, RouteHandler::Summary),
     Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos),
@@ -122,7 +122,7 @@ pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut Se
 /// Keeps browsers from guessing another media type than that of the response.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Returns the future of a response. The first steps run before the future is made, so that it has no room for their
+/// Returns the future of a response. The first steps run outside the future, so that it has no room for their
 /// variables: actix copies the future, and the allocator is slow for futures of more than 1,032 bytes.
 fn serve(
     request: ServiceRequest,
@@ -134,7 +134,7 @@ fn serve(
     let (request, mut payload) = request.into_parts();
     async move {
         if matches!(in_flight.context.identity, Identity::Pending(_)) {
-            // Boxed; otherwise the future of every hit would need room for it.
+            // Boxed, so that the future of a hit needs no room for this one.
             Box::pin(in_flight.await_identity(request.headers())).await;
         }
         let exchange = Exchange { request: &request, state: &in_flight.state, context: &in_flight.context };
@@ -142,7 +142,7 @@ fn serve(
         if listener == Listener::Callers {
             browser::adapt(&request, in_flight.context.route, &mut response);
         }
-        // Uses `append`, because `insert` takes 1.5 times as long: it returns the value that it replaces.
+        // `append` instead of `insert`, which takes 1.5 times as long because it returns the value that it replaces.
         let headers = response.headers_mut();
         headers.append(X_REQUEST_ID, in_flight.context.id.to_header());
         headers.append(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
@@ -178,8 +178,8 @@ fn refuse(listener: Listener, problem: &Problem, exchange: Exchange<'_>) -> Http
     problem.respond(exchange.context)
 }
 
-/// Calls the handler; the caller turns its problem into a response. The handlers of all routes but `/qos/{meetingId}`
-/// are boxed; otherwise the future of every hit would need room for theirs.
+/// Calls the handler, and returns its response or its problem. The handlers of all routes but `/qos/{meetingId}` are
+/// boxed, so that the future of a hit needs no room for theirs.
 fn dispatch<'a>(
     handler: RouteHandler,
     exchange: Exchange<'a>,

@@ -29,11 +29,12 @@ const BACKLOG: u32 = 4096;
 const WORKER_BLOCKING_THREADS: usize = 2;
 /// The maximum number of the operators' connections. They have a limit of their own, so that callers cannot block probes.
 const OPERATORS_CONNECTIONS: usize = 128;
-/// actix writes what it has once it is this much: the head with the first part of a body, or a later part. It adds a part only while
-/// less than this waits to be written, so the rest of a part and the next one fit into the same allocation.
+/// The number of waiting bytes at which actix writes: the head with the first part of a body, or a later part. actix
+/// adds a part only while fewer bytes are waiting, so the rest of a part and the next one fit into the same
+/// allocation.
 const WRITE_BUFFER: usize = 4 * 1024;
-/// How long bytes after the last response are read and discarded. If the connection were closed at once, the kernel would reset
-/// it, and the client could lose the response.
+/// How long bytes after the last response are read and discarded. If the connection were closed immediately, the
+/// kernel would reset it, and the client could lose the response.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The listeners and their limits.
@@ -48,7 +49,7 @@ pub struct ServerConfig {
     pub drain_delay: Duration,
     /// How long requests in flight may take after the drain.
     pub shutdown_timeout: Duration,
-    /// The maximum number of concurrent connections of callers. More wait in the kernel's queue.
+    /// The maximum number of concurrent connections of callers. More connections wait in the kernel's queue.
     pub max_connections: u32,
     /// The timeouts of the connections of both listeners.
     pub timeouts: Timeouts,
@@ -64,7 +65,7 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// The two listeners, which accept connections from now on.
+/// The two listeners, whose addresses are bound.
 pub(crate) struct Listeners {
     pub(crate) callers: Server,
     pub(crate) operators: Server,
@@ -77,7 +78,8 @@ pub(crate) struct Listeners {
 impl Listeners {
     pub(crate) fn bind(config: &ServerConfig, state: &Data<AppState>) -> Result<Self, BindError> {
         let most = open_files::reserve_for(config.max_connections);
-        // actix limits each worker: 2,048 connections and 3 workers make 682 each.
+        // actix limits the connections of each worker. For example, 2,048 connections and 3 workers make 682 for
+        // each worker.
         let workers = config.workers.min(most).max(1);
         let (callers, listen) = bind(Listener::Callers, workers, most / workers, config, state)?;
         let (operators, ops_listen) = bind(Listener::Operators, 1, OPERATORS_CONNECTIONS, config, state)?;
@@ -150,7 +152,8 @@ fn connections(
             let stopping = stopping.clone();
             async move { stopping.notified().await }
         })
-        // The guard has the timers. Those of actix apply only to the first head, or are reset for each request.
+        // The guard has the timers. actix's own timers either apply only to the first head or are reset for each
+        // request.
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)

@@ -1,10 +1,10 @@
 //! One whole meeting as fetched at one time: its bytes on the wire, its validators, and how long it is fresh.
 //!
-//! A snapshot is complete or it does not exist: only a finished [`SnapshotBuilder`] becomes one. The body is stored as
-//! zstd and gzip. A small body is stored as gzip only, a tiny one also uncompressed. Other encodings are made on
-//! demand.
+//! A snapshot is complete or it does not exist: only a finished [`SnapshotBuilder`] becomes one. The body is stored
+//! as zstd and gzip. A small body is stored as gzip only, and a tiny body also uncompressed. Other encodings are
+//! made on demand.
 //!
-//! No I/O and no clock: callers pass the time in.
+//! No I/O and no clock: callers pass the time.
 
 mod body_writer;
 mod builder;
@@ -58,13 +58,13 @@ pub struct Snapshot {
     pub(crate) tag: Tag,
     /// Bytes of the uncompressed body.
     pub length: u64,
-    /// The cost of fetching it again, in Zoom calls.
+    /// The cost of fetching the meeting again, in Zoom calls.
     pub(crate) pages: u32,
     /// The time at which the last page arrived, on the wall clock.
     pub(crate) fetched_at: SystemTime,
     /// The time at which the last page arrived, on the monotonic clock.
     pub fetched_instant: Instant,
-    /// How long it is fresh from then on.
+    /// How long the snapshot is fresh after its last page arrived.
     pub(crate) fresh_for: Duration,
     /// `fresh_for` without stretching; `None` for a settled meeting ([`FreshnessConfig::settle`]).
     unstretched: Option<Duration>,
@@ -79,7 +79,7 @@ impl Snapshot {
         now.saturating_duration_since(self.fetched_instant)
     }
 
-    /// Returns how long it stays fresh; `None` once it is stale.
+    /// Returns how long the snapshot stays fresh; `None` once it is stale.
     pub(crate) fn fresh_left(&self, now: Instant) -> Option<Duration> {
         self.fresh_left_at(self.age(now))
     }
@@ -89,7 +89,7 @@ impl Snapshot {
         self.fresh_for.checked_sub(age).filter(|left| !left.is_zero())
     }
 
-    /// Returns the time since it became stale; zero while it is fresh.
+    /// Returns the time since the snapshot became stale; zero while it is fresh.
     pub(crate) fn stale_for(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.fresh_for)
     }
@@ -142,7 +142,8 @@ impl Snapshot {
         self.requests.record();
     }
 
-    /// Records that a caller has a paging token for it, so that it is kept even after a newer one is fetched.
+    /// Records that a caller has a paging token for this snapshot, so that it is kept even after a newer one is
+    /// fetched.
     pub(crate) fn mark_paged(&self) {
         self.usage.paged.store(true, Ordering::Relaxed);
     }
@@ -160,7 +161,7 @@ impl Snapshot {
         self.is_paged() && millis(age) >= due && exchange().is_ok()
     }
 
-    /// Records when it must be published again.
+    /// Records when the snapshot must be published again.
     pub(crate) fn publish_again_at(&self, at: Instant) {
         self.usage.publish_at_ms.store(millis(self.age(at)), Ordering::Relaxed);
     }
@@ -173,8 +174,8 @@ impl Snapshot {
     /// Returns the strong entity tag of the body in this coding, with quotes.
     pub fn etag(&self, coding: Coding) -> Bytes {
         let stored = self.parts.get(Part::Etag(coding));
-        // Computed on demand for codings that we do not store: they are rarely requested, and the tag would cost memory in every
-        // small snapshot.
+        // Computed on demand for zstd if the body is small: it is rarely requested, and the tag would cost memory in
+        // every small snapshot.
         if stored.is_empty() { coding.etag(self.tag).into() } else { stored }
     }
 
@@ -209,8 +210,8 @@ impl Snapshot {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
-    /// Returns a decoder for `length` bytes of the body from `at` on. It decompresses them while they are read, and starts
-    /// at most about one page and a megabyte before them.
+    /// Returns a decoder for `length` bytes of the body from `at` on. The decoder decompresses these bytes while
+    /// they are read, and starts at most about one page and a megabyte before `at`.
     pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
         self.parts.decoder(at, length)
     }
@@ -253,7 +254,7 @@ impl Snapshot {
         self.rows.range(offset, size, self.length)
     }
 
-    /// Returns the bytes of memory that it takes, without the cache's own bookkeeping.
+    /// Returns the memory that the snapshot takes, in bytes, without the cache's own bookkeeping.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.parts.len() + size_of_val(&*self.rows.starts)
     }

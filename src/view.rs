@@ -1,5 +1,5 @@
-//! Writes a snapshot's participants in other forms. Each form is a pure function of the cleaned text of one
-//! participant.
+//! Writes a snapshot's participants in other forms. Pure: a form depends only on the cleaned text of the
+//! participants and on the parameters of the request.
 //!
 //! No view builds a tree, recurses or panics.
 

@@ -59,8 +59,8 @@ pub(crate) struct CallOutcome {
     pub(crate) answer: Result<WholeResponse, CallError>,
     /// The permit, if no byte of the call can have left: Zoom did not count such a call.
     pub(crate) unspent: Option<Permit>,
-    /// The day's calls that all apps of the account together have left, if Zoom reports them. `None` after a 429, which
-    /// reports the end of the pause instead.
+    /// The calls that all apps of the account together have left for the day, if Zoom reports them. `None` after a
+    /// 429, which reports the end of the pause instead.
     pub(crate) account_has_left: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ impl WholeResponse {
         self.head.zoom_error()
     }
 
-    /// Classifies the response, given that it is not a page.
+    /// Classifies the response after it has turned out not to be a page.
     pub(crate) async fn not_a_page(&self) -> CallError {
         classify(&self.head, &self.body, &self.redactor).await
     }

@@ -26,8 +26,8 @@ pub(super) fn health() -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": "alive" }))
 }
 
-/// Responds with 503 and every reason why this replica should get no requests, or with 200 if there is none. While
-/// Redis is unavailable or Zoom refuses webinars, the service is degraded but ready.
+/// Responds with 503 and every reason why this replica should get no requests, or with 200 if there is no reason.
+/// While Redis is unavailable or Zoom refuses webinars, the service is degraded but ready.
 pub(super) fn readiness(state: &AppState) -> HttpResponse {
     let mut reasons = Vec::new();
     if state.is_draining() {

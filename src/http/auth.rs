@@ -26,9 +26,9 @@ const KEYS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The event that the verification of a token waits for.
 pub(super) enum PendingIdentity {
-    /// The keys of its issuer are being fetched.
+    /// The keys of the token's issuer are being fetched.
     Keys(FetchEnd),
-    /// It takes too long for a worker.
+    /// The verification takes too long for a worker.
     BlockingThread(VerificationCost),
 }
 
@@ -55,12 +55,12 @@ impl PendingIdentity {
 
 /// The sender of a request.
 pub(super) enum Identity {
-    /// A caller of `callers.file`, or the anonymous one if that is not configured.
+    /// A caller of `callers.file`, or the anonymous caller if that file is not configured.
     Caller(Arc<Caller>),
     /// A credential is required, and the request has none or an unknown one.
     Unknown,
     RefusedToken(TokenError),
-    /// The token cannot be verified at once.
+    /// The token cannot be verified immediately.
     Pending(PendingIdentity),
     /// The issuer's keys have not arrived yet. The next attempt is at this time.
     NoKeys(Instant),
@@ -137,7 +137,7 @@ impl From<Result<Arc<Caller>, Unidentified>> for Identity {
     }
 }
 
-/// Returns the caller whose name and key these are.
+/// Returns the caller with this name and this key.
 pub(super) fn find_by_basic(credentials: &BasicCredentials, callers: &Callers) -> Option<Arc<Caller>> {
     let (name, key) = credentials.name_and_key()?;
     callers.find(Some(key.as_bytes())).filter(|caller| caller.name.as_str() == name)

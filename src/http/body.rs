@@ -1,7 +1,7 @@
-//! A response body that actix gets in chunks, from the cache's memory or unpacked on the way.
+//! A response body that actix gets in chunks, either from the cache's memory or decompressed chunk by chunk.
 //!
-//! actix copies each chunk into the connection's write buffer. With one chunk at a time, many slow readers of a large
-//! meeting share its one cached copy, and each of them takes only a chunk more.
+//! actix copies each chunk into the connection's write buffer. Many slow readers of a large meeting therefore share
+//! its one cached copy, and each reader takes memory for only one more chunk.
 
 use std::{
     io,
@@ -15,11 +15,11 @@ use tokio::task::yield_now;
 
 use crate::snapshot::BodyDecoder;
 
-/// The size of a chunk. Unpacking one takes about 40 µs, during which the worker serves no other request.
+/// The size of a chunk. Decompressing a chunk takes about 40 µs, during which the worker serves no other request.
 pub(super) const CHUNK: usize = 64 * 1024;
-/// The size of the first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and may
-/// wake the reader; an hour of a meeting of 80 participants, as gzip, fits into this one. The rest is sent in small
-/// chunks, so that a slow reader takes little memory.
+/// The size of the first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and
+/// may wake the reader. An hour of a meeting of 80 participants, as gzip, fits into the first chunk. The rest is
+/// sent in small chunks, so that a slow reader takes little memory.
 const FIRST_CHUNK: usize = 512 * 1024;
 
 /// A head, the bytes of a source, and a foot. A slice has its own head and foot around the cached rows; a complete body
@@ -37,8 +37,8 @@ pub(super) struct ChunkedBody {
 pub(super) enum Source {
     /// Shares the cache's memory.
     Stored(Bytes),
-    /// Unpacked while it is read. `yielded` is set after a poll that unpacked a chunk: the next poll lets other tasks
-    /// run.
+    /// Decompressed while it is read. `yielded` is set after a poll that decompressed a chunk, and the next poll
+    /// then lets other tasks run.
     Packed { unpacker: BodyDecoder, yielded: bool },
     /// Only the length, for the response to a `HEAD`: actix would poll for all bytes and send none of them.
     LengthOnly(u64),
@@ -110,8 +110,9 @@ impl MessageBody for ChunkedBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let next = self.next();
         if next.is_pending() {
-            // More is available at once; this only lets other requests run first. Waking this task directly would not do: tokio
-            // runs up to 61 tasks before it looks for new requests, and this one 61 times if it is the only one.
+            // The next bytes are already available. Yielding only lets other requests run first. Waking this task
+            // directly would not help: tokio runs up to 61 tasks before it looks for new requests, and if this is
+            // the only task, tokio runs it 61 times.
             let yielded = pin!(yield_now()).poll(context);
             debug_assert!(yielded.is_pending(), "the first poll only asks to be woken later");
         }

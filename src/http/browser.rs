@@ -33,12 +33,12 @@ use crate::{
     view::summary::SummaryLimit,
 };
 
-/// Browsers validate before they show a copy, so that nobody sees personal data after the key is removed.
+/// Makes browsers revalidate a copy before they show it, so that nobody sees personal data after the key is removed.
 const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
-/// Not parsed again for each request.
+/// A static, so that the name is not parsed for each request.
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 static FRONT: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(pages::front()));
@@ -105,8 +105,8 @@ fn is_by_a_person(headers: &HeaderMap) -> bool {
         || headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode.as_bytes() == b"navigate")
 }
 
-/// Adapts a response to a browser: the browser has to validate a copy before it shows it, and a 401 makes the browser ask for a
-/// name and a key.
+/// Adapts a response to a browser: the browser must revalidate a copy before it shows it, and a 401 makes the
+/// browser ask for a name and a key.
 pub(super) fn adapt(request: &HttpRequest, route: Option<&Route>, response: &mut HttpResponse) {
     let is_page = route.is_some_and(Route::is_page);
     if !is_page && !is_by_a_person(request.headers()) {

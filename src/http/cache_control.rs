@@ -22,7 +22,7 @@ pub(super) fn parse(headers: &HeaderMap) -> Directives {
             add(&mut directives, directive.trim());
         }
     }
-    // HTTP/1.0's equivalent counts only if there is no Cache-Control.
+    // `Pragma: no-cache`, the equivalent in HTTP/1.0, counts only if there is no Cache-Control.
     if !given && headers.get(PRAGMA).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"no-cache")) {
         directives.no_cache = true;
     }

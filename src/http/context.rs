@@ -9,7 +9,8 @@ use crate::{failure::RefusedBy, metrics::Outcome, snapshot::MeetingType, trace::
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const LONGEST_REQUEST_ID: usize = 128;
-/// The status that is logged and counted if the caller disconnected before the response. nginx introduced it.
+/// The status that is logged and counted if the caller disconnected before the response. nginx introduced this
+/// status.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The context of one request. The plain fields are set before the handler runs; the handler fills the cells.
@@ -19,8 +20,8 @@ pub(super) struct RequestContext {
     pub(super) id: RequestId,
     pub(super) identity: Identity,
     pub(super) received: Instant,
-    /// Links the request's span with that of the flight that it waits for. `None` if the request is not traced. Boxed;
-    /// otherwise the future of every hit would need room for it.
+    /// Links the request's span with the span of the flight that it waits for. `None` if the request is not traced.
+    /// Boxed, so that the future of a hit needs no room for it.
     pub(super) flight_link: Option<Box<FlightLink>>,
     pub(super) outcome: Cell<Option<Outcome>>,
     pub(super) refused_by: Cell<Option<RefusedBy>>,
@@ -97,7 +98,7 @@ impl RequestId {
         is_valid.then(|| Self::FromCaller(value.clone()))
     }
 
-    /// Written without `format!`, which would cost a hit more than its cache look-up.
+    /// Makes a random id. It does without `format!`, which would cost a hit more than its cache look-up.
     fn random() -> Self {
         let digit = |four_bits: u8| if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits };
         let digits = fastrand::u128(..).to_be_bytes().map(|byte| [digit(byte >> 4), digit(byte & 15)]);

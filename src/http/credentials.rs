@@ -15,8 +15,8 @@ pub(super) enum Credential<'h> {
 }
 
 impl<'h> Credential<'h> {
-    /// Returns the first credential that is not empty: `Bearer`, then `Basic`, then `X-Api-Key`. If it is wrong, a later one
-    /// does not replace it. Other schemes, which a proxy may add, do not count.
+    /// Returns the first credential that is not empty: `Bearer`, then `Basic`, then `X-Api-Key`. If that credential
+    /// is wrong, no later one replaces it. Other schemes, which a proxy may add, do not count.
     pub(super) fn of(headers: &'h HeaderMap) -> Option<Self> {
         let mut bearer = with_scheme(headers, "bearer");
         if let Some(value) = bearer.find(|value| !value.is_empty()) {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     const BEARER: (&str, &str) = ("authorization", "Bearer k");
-    /// `name:secret:with a colon`
+    /// The base64 of `name:secret:with a colon`.
     const BASIC: (&str, &str) = ("authorization", "Basic bmFtZTpzZWNyZXQ6d2l0aCBhIGNvbG9u");
     const KEY: (&str, &str) = ("x-api-key", "x");
 

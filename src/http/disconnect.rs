@@ -1,8 +1,9 @@
 //! Detects that a caller disconnects while it waits for Zoom.
 //!
-//! A closed connection and a half-closed one look the same from here: the caller sends no more. actix can be configured
-//! to drop the request in both cases; as it is configured here, it detects neither. This file only reports that the
-//! caller sends no more. The response is still written, because a caller that closed only its own direction reads it.
+//! A closed connection and a half-closed one look the same to this service: the caller sends no more. actix can be
+//! configured to drop the request in both cases. Here it is configured to detect neither. This file only reports
+//! that the caller sends no more. The response is still written, because a caller that closed only its own direction
+//! reads it.
 
 use std::{
     io::ErrorKind,
@@ -20,7 +21,7 @@ use super::context::RequestContext;
 /// after the request. A caller that gives up does so later.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(20);
 
-/// A second handle on a caller's connection: actix does not share its own.
+/// A second handle on a caller's connection, because actix does not share its own.
 struct ConnectionHandle(net::TcpStream);
 
 /// Attaches a second handle to a new connection, so that its requests can detect a disconnect.
@@ -47,7 +48,8 @@ pub(super) async fn disconnected(request: &HttpRequest, context: &RequestContext
                 context.disconnected.set(true);
                 return;
             }
-            // The next request arrived. Reporting "would block" clears the readiness without reading any of it.
+            // The caller has sent its next request. Reporting "would block" clears the readiness without reading any
+            // of it.
             drop(watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into())));
         }
     }

@@ -1,4 +1,4 @@
-//! A request as its handler gets it.
+//! The arguments of a handler.
 
 use actix_web::HttpRequest;
 

@@ -1,4 +1,4 @@
-//! The media types of `/qos`, and which of them a caller prefers by `Accept` (RFC 9110, 12.5.1).
+//! The media types of `/qos`, and which of them a caller prefers according to `Accept` (RFC 9110, 12.5.1).
 
 use actix_web::http::header::{ACCEPT, HeaderMap, HeaderValue};
 
@@ -15,7 +15,7 @@ impl MediaType {
     /// Every media type. If two have equal weights, the first one is used.
     pub(super) const ALL: [Self; 3] = [Self::Json, Self::Rows(RowFormat::Ndjson), Self::Rows(RowFormat::Csv)];
 
-    /// The value of the parameter `format`, and the ending of a file's name.
+    /// Returns the value of the parameter `format`, which is also the extension of a file's name.
     pub(super) const fn format(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -23,7 +23,7 @@ impl MediaType {
         }
     }
 
-    /// Type and subtype.
+    /// Returns the type and the subtype, without parameters.
     pub(super) const fn essence(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -117,7 +117,7 @@ fn weight(essence: &str, ranges: &[Range<'_>]) -> f32 {
     let specificity = |media: &str| match media {
         _ if media.eq_ignore_ascii_case(essence) => Some(2),
         _ if is_of_kind(media) => Some(1),
-        // The default of Java's HTTP client has a bare `*`.
+        // Java's HTTP client sends a bare `*` by default.
         "*/*" | "*" => Some(0),
         _ => None,
     };
@@ -128,8 +128,8 @@ fn weight(essence: &str, ranges: &[Range<'_>]) -> f32 {
 }
 
 impl<'h> Range<'h> {
-    /// Parses an element; `None` if it names no media type. Ignores an invalid weight and all other parameters. `.2` is
-    /// accepted, because Java's HTTP client sends it.
+    /// Parses an element; `None` if it names no media type. Ignores an invalid weight and all other parameters. The
+    /// weight `.2` is accepted, because Java's HTTP client sends it.
     fn parse(item: &'h str) -> Option<Self> {
         let mut parts = item.split(';').map(str::trim);
         let media = parts.next().filter(|media| media.contains('/') || *media == "*")?;

@@ -25,7 +25,7 @@ pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) ->
                 _ if name == "*" => &mut any,
                 _ => continue,
             };
-            // An invalid weight counts as 0: the caller may not handle this coding.
+            // An invalid weight counts as 0, because the caller may not be able to decode this coding.
             *slot = Some(quality(weight.trim()).unwrap_or(0));
         }
     }

@@ -34,8 +34,9 @@ impl Slice {
         Self { offset: self.offset.saturating_add(self.size.into()), ..self }
     }
 
-    /// Returns the range of this slice's participants. If more participants follow, the response contains a token that
-    /// names this snapshot, so the cache must keep it after a newer one replaces it.
+    /// Returns the range of this slice's participants. If more participants follow, the response contains a token
+    /// that names this snapshot. The snapshot is then marked, so that the cache keeps it after a newer one replaces
+    /// it.
     pub(super) fn range_in(self, snapshot: &Snapshot) -> RowRange {
         let range = snapshot.row_range(self.offset(), self.size.into());
         if range.more {
@@ -95,7 +96,8 @@ impl PageToken {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Encrypts the token, for a caller from whom something is hidden: the snapshot's tag is a hash of what is hidden, too.
+    /// Encrypts the token, for a caller from whom fields are hidden. The token contains the snapshot's tag, and that
+    /// is a hash of the hidden fields as well.
     pub(super) fn seal(self, keys: &HidingKeys) -> Result<String, Problem> {
         let sealed = keys.seal(&self.content()).map_err(|_| Problem::Internal)?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))
@@ -112,8 +114,8 @@ impl PageToken {
         bytes
     }
 
-    /// Reads a token that was sealed with these keys, or encoded if there are none. A caller from whom something is hidden
-    /// must not use encoded ones: it could make one for a guess of what is hidden, and see whether it is accepted.
+    /// Reads a token that was sealed with these keys, or encoded if there are no keys. A caller from whom fields are
+    /// hidden must not use encoded tokens: it could forge one to test a guess about a hidden value.
     ///
     /// # Errors
     /// The text is not such a token of this version.

@@ -21,10 +21,10 @@ use crate::{
 /// Declares the parameters of the query.
 macro_rules! query {
     ($($field:ident = $name:literal,)+) => {
-        /// Their names, which `/openapi.json` describes.
+        /// The names of the parameters, which `/openapi.json` describes.
         pub(super) const QUERY: [&str; [$($name),+].len()] = [$($name),+];
 
-        /// Their values as they are given.
+        /// The values of the parameters, not parsed yet.
         pub(super) struct Query<'q> {
             $(pub(super) $field: Option<Cow<'q, str>>,)+
         }

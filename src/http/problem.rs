@@ -1,6 +1,7 @@
-//! The table of problems (RFC 9457): for each error, its status, its code, and a sentence about what the caller can do.
+//! The table of problems (RFC 9457): for each error, its status, its code, and a sentence about what the caller can
+//! do.
 //!
-//! Every sentence is written for callers. None is the message of a library's error.
+//! Every sentence is written for callers. No sentence is the message of a library's error.
 
 pub(super) mod render;
 
@@ -22,7 +23,7 @@ pub(super) enum Problem {
     IssuerUnavailable {
         retry_at: Option<Instant>,
     },
-    /// Purges require the operators' key, and the request has none or another one.
+    /// Purges require the operators' key, and the request has no key or another one.
     UnknownOperator,
     InvalidMeetingId(InvalidMeetingId),
     InvalidQuery {

@@ -71,7 +71,7 @@ impl Provenance {
         Some(StaleReason { code: self.detail().unwrap_or("stale"), words })
     }
 
-    /// Returns the value of `Cache-Status` (RFC 9211). `ttl` is negative past freshness.
+    /// Returns the value of `Cache-Status` (RFC 9211). `ttl` is negative for a stale snapshot.
     pub(super) fn cache_status(&self, ttl: i64) -> HeaderValue {
         match self {
             Self::Hit | Self::LateHit | Self::Revalidating | Self::StaleInstead(_) => {
@@ -92,7 +92,7 @@ pub(super) fn cache_control(max_age: u64) -> HeaderValue {
     header_value(&["private, max-age=", itoa::Buffer::new().format(max_age)])
 }
 
-/// The headers of a hit that is fresh for this many seconds.
+/// The headers of a hit that is fresh for `seconds` more seconds.
 #[derive(Clone)]
 pub(super) struct FreshHit {
     seconds: u64,

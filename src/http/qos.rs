@@ -35,7 +35,8 @@ pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem>
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let identity = &exchange.context.identity;
     let caller = identity.caller()?;
-    // Hides fields from this caller, if it may not see all of them. Its keys then also encrypt the caller's page tokens.
+    // If this caller may not see all fields, the redaction hides the others. The keys of the redaction also encrypt
+    // the caller's page tokens.
     let redaction = exchange.state.redaction(identity);
     let keys = redaction.as_ref().map(Redaction::keys);
     let QosRequest { requested, portion } = QosRequest::parse(exchange, keys)?;
@@ -135,8 +136,8 @@ fn record_refusal(context: &RequestContext, found: &Result<(Arc<Snapshot>, Prove
 
 pub(super) struct NoSnapshot {
     pub(super) failure: Failure,
-    /// Whether the fetcher got the request. It does not if the failure is cached, or if the caller wants nothing
-    /// fetched.
+    /// Whether the request reached the fetcher. It does not if the failure is cached, or if the caller sent
+    /// `only-if-cached`.
     pub(super) asked_fetcher: bool,
 }
 
@@ -185,7 +186,7 @@ pub(super) async fn find(
             record_refusal(context, &found);
             found
         }
-        // Boxed; otherwise the future of every hit would need room for this one.
+        // Boxed, so that the future of a hit needs no room for this one.
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
             let asked = (requested, directives, now);
@@ -247,12 +248,12 @@ async fn fetch_or_fall_back(
             Ok((snapshot, provenance))
         }
         Err(failure) if is_covered_by_stale(failure.reason) => {
-            // The flight may have cached another replica's snapshot that was too old for this caller, so this looks
-            // again.
+            // The flight may have cached another replica's snapshot that was too old for this caller, so the cache
+            // is searched again.
             let newest = match state.cache.find(requested, Instant::now()) {
                 (_, Some(Entry::Snapshot(snapshot))) => Some(snapshot),
-                // A snapshot under another key is of the wrong kind: meanwhile, Zoom has refused the id as not of that
-                // kind.
+                // If the key has changed, the cached snapshot is of the wrong kind: since it was found, Zoom has
+                // said that the id is not of that kind.
                 (key, Some(Entry::Refusal(_)) | None) => cached.filter(|cached| cached.key == key),
             };
             match newest.filter(usable) {

@@ -30,7 +30,7 @@ pub(super) const POLICY_PATTERN: &str =
 pub(super) const LIMIT_PATTERN: &str =
     "^(\"second\";r=0(;t=[0-9]+)?, )?\"day\";r=[0-9]+;t=[0-9]+(, \"caller\";r=[0-9]+(;t=[0-9]+)?)?$";
 
-/// Returns whether the response to a failure of the fetcher has the fields, because a call was made or refused.
+/// Returns whether the response to a failure of the fetcher has the fields: it does if a call was made or refused.
 pub(super) fn applies_to(reason: Reason) -> bool {
     !matches!(reason, Reason::NotCached | Reason::ShuttingDown)
 }
@@ -54,7 +54,7 @@ pub(super) fn add(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, 
     let now = Instant::now();
     let limits = Limits::new(quota, caller, now);
     let rejection = failure.and_then(|failure| {
-        // The fields have no policy for a caller's part of the day.
+        // The fields have no policy for the limits of a caller's day.
         let is_minute = failure.caller_limit.is_none_or(|limit| limit == CallerLimit::PerMinute);
         let by = failure.refused_by().filter(|by| *by != RefusedBy::Caller || is_minute)?;
         Some((by, seconds_until(failure.retry_at, now)))

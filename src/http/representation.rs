@@ -63,7 +63,8 @@ pub(super) enum Representation {
 }
 
 impl Representation {
-    /// Selects the representation of the requested form. If something must be hidden, that is always a view.
+    /// Selects the representation of the requested form. If fields must be hidden, even the whole meeting and its
+    /// slices are made as views.
     pub(super) fn select(
         snapshot: &Snapshot,
         form: RequestedForm,
@@ -100,7 +101,7 @@ impl Representation {
             Self::Slice { slice: Slice { offset, size }, .. } => {
                 format!("\"{}-{offset}-{size}\"", snapshot.tag).into()
             }
-            // A later version of this service may write the same view differently.
+            // A later version of this service may write the same view differently, so the tag contains the version.
             Self::Made { rendering, redaction, coding } => {
                 let tag = match redaction {
                     None => snapshot.tag,
@@ -127,7 +128,7 @@ impl Representation {
         }
     }
 
-    /// Returns whether it depends on `Accept`, which pages and Zoom's own paths ignore.
+    /// Returns whether the representation depends on `Accept`, which pages and Zoom's own paths ignore.
     pub(super) fn is_negotiated(&self) -> bool {
         let Self::Made { rendering, .. } = self else { return true };
         !matches!(
@@ -158,7 +159,7 @@ impl Representation {
     ) -> Result<BoxBody, Problem> {
         match self {
             Self::Whole(coding) => Ok(whole(*coding, state, snapshot, length_only).await),
-            // Boxed; otherwise the future of every hit would need room for these.
+            // Boxed, so that the future of a hit needs no room for these.
             Self::Slice { slice, cut } => {
                 Ok(Box::pin(sliced(*slice, *cut, state, snapshot, length_only)).await)
             }
@@ -252,7 +253,7 @@ async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     if snapshot.length <= UNPACKED_INLINE {
         return state.cache.bodies.decompressed(snapshot);
     }
-    // Boxed; otherwise the future of every hit would need room for this one.
+    // Boxed, so that the future of a hit needs no room for this one.
     Box::pin(unpacked_elsewhere(state, snapshot)).await
 }
 

@@ -1,4 +1,4 @@
-//! Begins and ends the span of a request. It belongs to the caller's trace if the request names one.
+//! Begins and ends the span of a request. The span belongs to the caller's trace if the request names one.
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 

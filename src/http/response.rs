@@ -40,12 +40,12 @@ pub(super) fn build<'a>(
     form: RequestedForm,
 ) -> Result<impl Future<Output = Result<HttpResponse, Problem>> + use<'a>, Problem> {
     let Exchange { request, state, .. } = exchange;
-    // The head is built before the future, which would otherwise need room for everything that only the head needs.
+    // The head is built outside the future, so that the future needs no room for variables that only the head needs.
     let (response, representation) = head(exchange, (snapshot, provenance), form)?;
     let is_modified = response.status() != StatusCode::NOT_MODIFIED;
     let etag = || response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
-    // A caller that sends this tag has got the view before. After any other match, the participant may not exist, and then
-    // the response is 404 instead of 304.
+    // A caller that sends this tag has received the view before. After any other match, the participant may not
+    // exist, and then the response is 404 instead of 304.
     let needs_body =
         is_modified || (representation.may_be_missing() && !preconditions::names(request.headers(), etag()));
     let length_only = !is_modified || request.method() == Method::HEAD;
@@ -160,8 +160,8 @@ fn vary(context: &RequestContext, is_negotiated: bool) -> HeaderValue {
     }
 }
 
-/// Returns a `Content-Disposition` with the name of the file in which a browser saves rows. It keeps only the letters and
-/// digits of a UUID, because other characters are not safe in every file system.
+/// Returns a `Content-Disposition` with the name of the file in which a browser saves rows. The name keeps only the
+/// letters and digits of a UUID, because other characters are not safe in every file system.
 fn attachment(snapshot: &Snapshot, media: MediaType) -> HeaderValue {
     let id = snapshot.key.meeting.to_string();
     let id = id.replace(|character: char| !character.is_ascii_alphanumeric(), "_");

@@ -163,7 +163,7 @@ impl Route {
         self.fixed.ids_in(path)
     }
 
-    /// Parses the meeting in the raw `path`. Only pages take an id with the spaces and dashes with which Zoom shows it.
+    /// Parses the meeting in the raw `path`. Only pages accept an id with spaces and dashes, as Zoom shows it.
     pub(super) fn meeting(&self, path: &str) -> Result<MeetingId, InvalidMeetingId> {
         let raw = self.match_path(path).unwrap_or_default().meeting;
         if self.handler == RouteHandler::Page {
@@ -177,7 +177,7 @@ impl Route {
         self.listener == listener && self.match_path(path).is_some()
     }
 
-    /// Returns whether this route serves meetings. Only such requests count in the metrics.
+    /// Returns whether this route serves meetings. Only requests for meetings count in the metrics.
     pub(super) fn is_for_meetings(&self) -> bool {
         use RouteHandler::{Page, Qos, Summary, ZoomPage, ZoomParticipant};
         matches!(self.handler, Page | Qos | Summary | ZoomPage(_) | ZoomParticipant(_))
@@ -193,7 +193,7 @@ impl Route {
         self.handler == RouteHandler::Front
     }
 
-    /// Returns whether everything that this route serves is HTML, problems too.
+    /// Returns whether everything that this route serves is HTML, including problems.
     pub(super) fn is_page(&self) -> bool {
         matches!(self.handler, RouteHandler::Page | RouteHandler::FindMeeting)
     }

@@ -19,7 +19,7 @@ use crate::{
 /// State that the handlers of both listeners share. Built once, outside the workers; otherwise each worker would build
 /// its own.
 pub struct AppState {
-    /// Identifies callers by their keys.
+    /// Identifies callers by their keys or tokens.
     pub callers: Callers,
     /// Verifies the tokens whose verification takes too long for a worker.
     pub token_thread: TokenThread,
@@ -29,7 +29,7 @@ pub struct AppState {
     pub cache: Cache,
     /// Serves misses.
     pub fetcher: Fetcher,
-    /// The keys from which the replacements of hidden values are computed.
+    /// The keys that compute the replacements of hidden values.
     pub hiding_keys: CurrentKeys,
     /// Makes the views of snapshots.
     pub views: ViewMaker,

@@ -35,7 +35,8 @@ pub(super) async fn get(exchange: Exchange<'_>) -> Result<HttpResponse, Problem>
     qos::respond(exchange, (caller, requested), form).await
 }
 
-/// Parses the parameters that `/qos/{meetingId}` has, too, and rejects those that a summary does not have.
+/// Parses the parameters that a summary shares with `/qos/{meetingId}`, and rejects those that only
+/// `/qos/{meetingId}` has.
 pub(super) fn shared_parameters(
     request: &HttpRequest,
 ) -> Result<(MeetingType, Option<MeetingKind>, Selection), Problem> {

@@ -16,10 +16,11 @@ use crate::{
 /// How long a request waits for its turn. In this time, the thread verifies thousands of signatures.
 const WAIT: Duration = Duration::from_secs(3);
 
-/// The thread, and a turn for each cost: a request uses the thread only while it has the turn of its token's cost.
+/// The thread, and a semaphore for each cost. A request uses the thread only while it holds the semaphore of its
+/// token's cost.
 ///
-/// So between two tokens with `kid`, the thread takes at most one that is tried with many keys, however many of those
-/// are sent.
+/// Between two tokens of usual cost, the thread therefore verifies at most one token of high cost, however many of
+/// those are sent.
 pub struct TokenThread {
     thread: BlockingPool,
     usual_turn: Arc<Semaphore>,
@@ -30,7 +31,7 @@ impl TokenThread {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The system has no threads left.
+    /// The system refuses to start a thread.
     pub fn start() -> io::Result<Self> {
         let turn = || Arc::new(Semaphore::new(1));
         Ok(Self { thread: BlockingPool::new(1)?, usual_turn: turn(), high_turn: turn() })
@@ -52,7 +53,7 @@ impl TokenThread {
         let Ok(Ok(turn)) = turn else { return Err(busy()) };
         let (token, callers) = (token.to_owned(), callers.clone());
         let work = move || {
-            // Held until the end, even if the caller disconnects meanwhile.
+            // Held until the end, even if the caller disconnects before.
             let _turn = turn;
             callers.find_by_bearer(&token, Instant::now(), LookupPlace::BlockingThread)
         };

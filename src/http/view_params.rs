@@ -17,7 +17,7 @@ const DATE_AND_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 /// The index of the first digit of a fraction of a second, after the decimal point.
 const FRACTION: usize = DATE_AND_TIME.len() + 1;
 
-/// The parameters as they are given.
+/// The values of the parameters, not parsed yet.
 pub(super) struct ViewParams<'q> {
     pub(super) participant: Option<Cow<'q, str>>,
     pub(super) groups: Option<Cow<'q, str>>,
@@ -28,7 +28,7 @@ pub(super) struct ViewParams<'q> {
 }
 
 impl ViewParams<'_> {
-    /// Returns the view that they ask for; `None` for the meeting as it is cached.
+    /// Returns the requested view; `None` for the meeting as it is cached.
     pub(super) fn view(self, headers: &HeaderMap) -> Result<Option<View>, Problem> {
         let media = self.media_type(headers);
         let is_plain = matches!(media, Ok(MediaType::Json)) && self.rows.is_none() && !self.selects();
@@ -112,9 +112,10 @@ fn time(name: &'static str, value: &str) -> Result<Timestamp, Problem> {
     })
 }
 
-/// Returns the time in a text of the form of RFC 3339, or the nearest one that a `Timestamp` can hold.
+/// Parses a text in the form of RFC 3339. If a `Timestamp` cannot hold the time, returns the nearest one that it can
+/// hold.
 fn timestamp(text: &str) -> Option<Timestamp> {
-    // jiff reads at most nine digits of a fraction; more of them change no comparison with Zoom's whole seconds.
+    // jiff reads at most nine digits of a fraction. Further digits change no comparison with Zoom's whole seconds.
     let digits = text.get(FRACTION..)?.bytes().take_while(u8::is_ascii_digit).count();
     let (kept, rest) = text.split_at_checked(FRACTION + digits)?;
     let text = format!("{}{rest}", kept.get(..FRACTION + digits.min(9))?);

@@ -1,5 +1,5 @@
-//! Makes views of snapshots on blocking threads. One request at a time makes a given view, so that the others find it
-//! in the cache. The number of views made at the same time is limited.
+//! Makes views of snapshots on blocking threads. One request makes a view, and other requests for the same view wait
+//! for its result. The number of views made at the same time is limited.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,8 @@ pub struct ViewMaker {
     threads: BlockingPool,
     /// One permit for each thread.
     permits: Arc<Semaphore>,
-    /// The permit for one view of a very large meeting, whose pages can take hundreds of megabytes while they are made.
+    /// The only permit for views of very large meetings. The page of such a meeting can take hundreds of megabytes
+    /// while it is made.
     very_large: Arc<Semaphore>,
     /// A lock for each view that is being made or waited for. The finished view is left in it for the waiting requests.
     in_progress: Mutex<HashMap<ViewKey, Weak<ViewLock>>>,
@@ -46,7 +47,7 @@ impl ViewMaker {
     /// Allows `parallel` views at the same time. Requests wait up to `wait` for a free thread.
     ///
     /// # Errors
-    /// The system has no threads left.
+    /// The system refuses to start a thread.
     pub fn new(parallel: usize, wait: Duration) -> io::Result<Self> {
         let parallel = parallel.max(1);
         let (threads, permits) = (BlockingPool::new(parallel)?, Arc::new(Semaphore::new(parallel)));
@@ -67,8 +68,9 @@ impl ViewMaker {
     }
 }
 
-/// Returns the view, from the cache or made now, without what the redaction hides, and the coding in which it is
-/// cached. Fails with [`Problem::ParticipantNotFound`] if the view is of a participant that the meeting does not have.
+/// Returns the view without the fields that the redaction hides, from the cache or made now, and the coding in which
+/// it is cached. Fails with [`Problem::ParticipantNotFound`] if the view is of a participant that the meeting does
+/// not have.
 pub(super) async fn get(
     (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,
@@ -103,7 +105,7 @@ pub(super) async fn get(
     let (cache, snapshot) = (cache.clone(), Arc::clone(snapshot));
     let (view, redaction) = (view.clone(), redaction.cloned());
     let work = move || {
-        // Held until the view is made, even if the caller disconnects meanwhile.
+        // Held until the view is made, even if the caller disconnects before.
         let _permits = permits;
         let plain = cache.bodies.plain(&snapshot);
         let meeting = VisibleMeeting::new(&snapshot, plain.as_ref(), redaction.as_ref());

@@ -20,8 +20,8 @@ pub struct Timeouts {
     pub write: Duration,
 }
 
-/// Wakes the connection's task. The timer may be set too early. When it fires, it is then set again, which is cheaper than
-/// resetting it for every request: with an idle timeout of 75 s it fires once in 75 s, however many requests there are.
+/// Wakes the connection's task. The timer may fire too early, and is then set again. That is cheaper than resetting
+/// it for every request: with an idle timeout of 75 s it fires once in 75 s, however many requests there are.
 pub(super) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {

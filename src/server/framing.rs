@@ -1,9 +1,10 @@
-//! Finds the end of a request's body, so that the bytes after it are not handed to actix too early. actix decodes the body.
+//! Finds the end of a request's body, so that the bytes after it are not handed to actix too early. actix decodes
+//! the body.
 //!
-//! This accepts only forms that RFC 9112 allows and that actix accepts. Any other body, on whose end the two could disagree, is
-//! broken, and nothing after it is read.
+//! Accepts only forms that RFC 9112 allows and that actix accepts. The guard and actix could disagree on the end of
+//! any other body. Such a body is broken, and nothing after it is read.
 
-/// The rest of a body.
+/// The part of a body that has not arrived yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyFraming {
     /// This many bytes.
@@ -113,7 +114,7 @@ impl ChunkedPosition {
     }
 }
 
-/// Subtracts from `left` as many of the `available` bytes as are left, and returns their number.
+/// Takes up to `available` bytes from `left`, and returns how many it took.
 fn take_from(left: &mut u64, available: usize) -> usize {
     let here = usize::try_from(*left).map_or(available, |left| left.min(available));
     *left -= here as u64;

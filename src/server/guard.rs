@@ -1,8 +1,8 @@
 //! The layer between a connection and actix, which gives actix one request at a time.
 //!
-//! actix decodes ahead without a limit, and encodes a response by the properties of the request that it decoded last. So the
-//! guard gives it the head of one request, then exactly its body, and the next head only after the response is written. In
-//! doubtful cases it ends the connection.
+//! actix decodes ahead without a limit, and encodes a response by the properties of the request that it decoded
+//! last. The guard therefore hands over the head of one request, then exactly its body, and the next head only after
+//! the response is written. If the end of a request is in doubt, the guard ends the connection.
 
 mod reading;
 #[cfg(test)]
@@ -116,7 +116,7 @@ impl<S: Socket> Guard<S> {
         self.resume_reading(context);
     }
 
-    /// Wakes actix if there may be something to read, because it does not repeat a read that was pending.
+    /// Wakes actix if there may be something to read, because actix does not repeat a read that was pending.
     fn resume_reading(&mut self, context: &mut Context<'_>) {
         if !self.pending.is_empty()
             || self.socket.poll_read_ready(context).is_ready()
@@ -126,7 +126,7 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// Returns `Ready` when the next head or body is late.
+    /// Returns `Ready` when the head or the body is late, or when the connection was idle for too long.
     fn poll_read_timeout(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let until = match (&self.phase, self.head_began) {
             (Phase::Body(_), _) => self.body_until,

@@ -1,10 +1,10 @@
 //! Finds the end of a request's head, and masks its offers to change the protocol.
 //!
-//! It finds the empty line in the same way as httparse, and leaves all other parsing to actix.
+//! Finds the empty line in the same way as httparse, and leaves all other parsing to actix.
 
 use memchr::memchr;
 
-/// Replaces `Upgrade`, as a header and as a `Connection` option: a name of the same length without a meaning.
+/// The name that replaces `Upgrade`, as a header and as a `Connection` option. It has the same length and no meaning.
 const IGNORED: &[u8; 7] = b"ignored";
 
 /// The progress through a head. If a head arrives in pieces, no byte is scanned twice.
@@ -16,10 +16,12 @@ pub(super) struct HeadScan {
 }
 
 impl HeadScan {
-    /// Returns the length of the head at the beginning of `bytes`, including the empty line; `None` if that is missing.
+    /// Returns the length of the head at the beginning of `bytes`, including the empty line; `None` if the empty
+    /// line has not arrived.
     ///
-    /// Also masks offers to change the protocol, which a server may ignore (RFC 9110, 7.8). actix acts on an offer as if it were
-    /// accepted: it closes the connection after `h2c`, and reads everything after `websocket` as a body.
+    /// Also masks offers to change the protocol, which a server may ignore (RFC 9110, 7.8). actix acts on an offer
+    /// as if it were accepted: it closes the connection after `h2c`, and reads everything after `websocket` as a
+    /// body.
     pub(super) fn scan(&mut self, bytes: &mut [u8]) -> Option<usize> {
         while let Some(found) = memchr(b'\n', bytes.get(self.seen..)?) {
             let next = self.seen + found + 1;

@@ -104,10 +104,11 @@ impl Drop for Answering {
     }
 }
 
-/// The body of a response, cut into parts of a bounded size. actix drops it when it is encoded, and gives no other sign of that.
+/// The body of a response, cut into parts of a bounded size. actix drops the body when it is encoded, and gives no
+/// other sign of that.
 pub(super) struct WatchedBody {
     body: BoxBody,
-    /// The end of a part of `body` that was too large.
+    /// The bytes left of a part of `body` that was too large.
     rest: Bytes,
     largest_part: usize,
     _answering: Answering,

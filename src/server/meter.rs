@@ -1,4 +1,5 @@
-//! Counts a connection, also in the metrics: as open until the meter is dropped, and as refused at most once.
+//! Counts a connection for its listener and in the metrics: as open until the meter is dropped, and as refused at
+//! most once.
 
 use std::sync::Arc;
 

@@ -1,9 +1,11 @@
 //! Counts a listener's open connections, and bounds the memory of their write buffers.
 //!
-//! actix copies each part of a body into the connection's write buffer, and keeps a buffer of up to 128 KiB until the connection ends.
-//! Small parts would bound this memory, but a body of 800 KB would cost up to a third more CPU. So parts are small only
-//! while many connections are open: at most [`FEW`] connections ever have large buffers at the same time, because each of them got its
-//! large part while no more than that were open.
+//! actix copies each part of a body into the connection's write buffer, and keeps a buffer of up to 128 KiB until
+//! the connection ends. Small parts would bound this memory, but a body of 800 KB would cost up to a third more CPU.
+//! Parts are therefore small only while many connections are open.
+//!
+//! At most [`FEW`] connections have large buffers at the same time, because a connection gets a large part only
+//! while no more than that are open.
 
 use std::sync::{
     Arc,
@@ -12,10 +14,10 @@ use std::sync::{
 
 /// Up to this many connections may have large write buffers.
 const FEW: usize = 100;
-/// The largest part of a body, in bytes, while more connections are open: docs/adr/0044 has the figures.
+/// The largest part of a body, in bytes, while more than [`FEW`] connections are open. docs/adr/0044 has the figures.
 const SMALL_PART: usize = 24 * 1024;
 
-/// Clones count together.
+/// The number of open connections. Clones share one count.
 #[derive(Clone, Default)]
 pub(super) struct OpenConnections(Arc<AtomicUsize>);
 
@@ -28,7 +30,7 @@ impl OpenConnections {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Returns the size, in bytes, into which the parts of a body that begins now are cut.
+    /// Returns the maximum size, in bytes, of the parts of a body that begins now.
     pub(super) fn largest_part(&self) -> usize {
         if self.0.load(Ordering::Relaxed) > FEW { SMALL_PART } else { usize::MAX }
     }

@@ -17,7 +17,7 @@ pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Writes as many bytes as the kernel accepts now, even if it last reported the socket as full.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Lets a drop reset the connection, so that the kernel discards unsent bytes.
+    /// Makes a drop reset the connection, so that the kernel discards unsent bytes.
     fn reset_when_dropped(&self);
 }
 

@@ -1,4 +1,4 @@
-//! Encodes a body while it is written. For representations that are made on demand.
+//! Encodes a body while it is written, for representations that are made on demand.
 
 use std::io::{self, Write};
 

@@ -19,20 +19,21 @@ use super::{
     usage::{RequestCount, SnapshotUsage},
 };
 
-/// The largest body, in bytes, that is stored uncompressed too: decompressing it would cost more than the memory it
-/// saves.
+/// The largest body, in bytes, that is also stored uncompressed. The time to decompress a tiny body matters more
+/// than the memory that compression saves.
 const TINY: usize = 2_048;
-/// Bytes of participants above which a meeting is encoded while its pages are fetched. The compressors take as much memory
-/// as a few megabytes of waiting pages.
+/// The size of the participants, in bytes, from which a meeting is encoded while its pages are fetched. The
+/// compressors take as much memory as a few megabytes of waiting pages.
 const LARGE: usize = 1024 * 1024;
-/// The zstd level for pages that wait for the last one: it compresses half a gigabyte a second to a fifth of its size.
+/// The zstd level for pages that wait for the last one: it compresses half a gigabyte a second, to a fifth of its
+/// size.
 const WAITING_LEVEL: i32 = 1;
-/// Bytes of a page that are decompressed at a time.
+/// The number of bytes of a page that are decompressed at a time.
 const STEP: usize = 64 * 1024;
 
 struct PageRows {
     bytes: Vec<u8>,
-    /// Bytes of the uncompressed participants.
+    /// The length of the uncompressed participants, in bytes.
     length: usize,
     /// Whether a comma goes before the participants.
     needs_comma: bool,
@@ -40,8 +41,8 @@ struct PageRows {
 }
 
 impl PageRows {
-    /// Compresses the participants, unless that makes them larger. Allocates a compressor and frees it at once, because
-    /// a waiting flight should hold little memory.
+    /// Compresses the participants, unless that makes them larger. Allocates a compressor and frees it immediately,
+    /// because a waiting flight should hold little memory.
     fn compress(&mut self) -> io::Result<()> {
         if self.is_compressed {
             return Ok(());
@@ -85,14 +86,14 @@ pub struct SnapshotBuilder {
     /// Encodes a large meeting between its pages.
     encoder: Option<(BodyEncoder, HoldPermit)>,
     row_starts: Vec<u64>,
-    /// Bytes of the participants so far.
+    /// The length of the participants so far, in bytes.
     length: u64,
     newest_leave_time: Option<Timestamp>,
 }
 
 impl SnapshotBuilder {
-    /// Returns the empty buffer into which the cleaner writes the next page's participants, separated by commas. They
-    /// count only once [`SnapshotBuilder::end_page`] is called.
+    /// Returns the empty buffer into which the cleaner writes the next page's participants, separated by commas.
+    /// [`SnapshotBuilder::end_page`] adds them to the meeting.
     pub fn begin_page(&mut self) -> &mut Vec<u8> {
         self.page.clear();
         &mut self.page
@@ -115,11 +116,12 @@ impl SnapshotBuilder {
         self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
     }
 
-    /// Encodes the pages so far if the meeting is large, and only compresses the last page otherwise. This runs while
-    /// the flight waits for the next page, because encoding a large meeting takes as long as many of Zoom's responses.
+    /// If the meeting is large, encodes the pages so far. Otherwise only compresses the last page. This runs while
+    /// the flight waits for the next page, because encoding a large meeting takes as long as many of Zoom's
+    /// responses.
     ///
-    /// A flight that waits should hold little memory. So only a few flights have compressors meanwhile; the pages of the
-    /// others wait until the last one has arrived.
+    /// A flight that waits should hold little memory, so only a few flights keep compressors between their pages.
+    /// The pages of other flights are encoded after the last page has arrived.
     pub(crate) fn pack(&mut self) -> io::Result<()> {
         let waiting: usize = self.waiting.iter().map(|page| page.length).sum();
         if self.encoder.is_none()
@@ -134,7 +136,7 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Returns the bytes of memory that the pages so far take.
+    /// Returns the memory that the pages so far take, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let pages: usize =
             self.waiting.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();
@@ -182,7 +184,7 @@ impl SnapshotBuilder {
     }
 }
 
-/// Consumes the pages: each is freed once it is written.
+/// Encodes the pages, and frees each page once it is written.
 fn encode(pages: impl IntoIterator<Item = PageRows>, encoder: &mut BodyEncoder) -> io::Result<()> {
     pages.into_iter().try_for_each(|page| {
         encoder.restart()?;

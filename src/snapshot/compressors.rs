@@ -17,8 +17,8 @@ use zstd::zstd_safe::{
 /// Higher levels take much longer and save little memory: docs/adr/0009 has the figures.
 const GZIP_LEVEL: u32 = 6;
 pub(super) const ZSTD_LEVEL: i32 = 7;
-/// 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 64 Ki entries in each table. Twice as much does not
-/// compress better.
+/// A window of 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and tables of 64 Ki entries. Twice as much
+/// does not compress better.
 const ZSTD_WINDOW_LOG: u32 = 19;
 const ZSTD_TABLE_LOG: u32 = 16;
 
@@ -42,7 +42,7 @@ pub(super) struct Compressors {
 pub(super) struct HoldPermit(());
 
 impl HoldPermit {
-    /// Returns `None` if enough flights keep compressors.
+    /// Returns `None` if [`MAX_HELD`] flights keep compressors.
     pub(super) fn take() -> Option<Self> {
         let more = |held| (held < MAX_HELD).then_some(held + 1);
         HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then(|| Self(()))
@@ -67,7 +67,7 @@ impl Compressors {
             CParameter::WindowLog(ZSTD_WINDOW_LOG),
             CParameter::HashLog(ZSTD_TABLE_LOG),
             CParameter::ChainLog(ZSTD_TABLE_LOG),
-            // The size would be wrong, because the encoder adds the head as a block of its own.
+            // zstd would write a wrong size, because the encoder adds the head as a block of its own.
             CParameter::ContentSizeFlag(false),
             CParameter::ChecksumFlag(false),
         ] {
@@ -76,8 +76,8 @@ impl Compressors {
         Ok(Self { deflate: Compress::new(Compression::new(GZIP_LEVEL), false), zstd })
     }
 
-    /// Returns the compressors to the pool once their body is finished. Those of an unfinished body are dropped
-    /// instead.
+    /// Returns the compressors to the pool once their body is finished. The compressors of an unfinished body are
+    /// dropped instead.
     pub(super) fn give_back(mut self) {
         self.deflate.reset();
         let is_reset = self.zstd.reset(ResetDirective::SessionOnly).is_ok();

@@ -13,8 +13,8 @@ const STEP: usize = 64 * 1024;
 
 /// Decodes a range of a body: `left` bytes after the first `skip`.
 ///
-/// It decodes gzip although zstd is faster, because a gzip decoder takes 40 KB, but a zstd decoder 1 MiB for its window, and
-/// there is one for each caller.
+/// Decodes gzip although zstd is faster, because each caller needs a decoder of its own. A gzip decoder takes 40 KB,
+/// but a zstd decoder takes 1 MiB for its window.
 pub struct BodyDecoder {
     blocks: Box<DeflateDecoder<Reader<Bytes>>>,
     skip: u64,
@@ -22,24 +22,24 @@ pub struct BodyDecoder {
 }
 
 impl BodyDecoder {
-    /// `gzip` is a gzip that this service has made, so its header has no optional fields.
+    /// `gzip` must have been made by this service, so that its header has no optional fields.
     pub(crate) fn new(mut gzip: Bytes, skip: u64, left: u64) -> Self {
         let header = GZIP_HEADER.len().min(gzip.len());
         Self::of_blocks(gzip.split_off(header), skip, left)
     }
 
-    /// Decodes deflate blocks that do not refer to any before them.
+    /// Decodes deflate blocks that do not refer to earlier blocks.
     pub(super) fn of_blocks(blocks: Bytes, skip: u64, left: u64) -> Self {
         Self { blocks: Box::new(DeflateDecoder::new(bytes::Buf::reader(blocks))), skip, left }
     }
 
-    /// Returns the bytes of the range that are not read yet.
+    /// Returns how many bytes of the range have not been read yet.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
-    /// Decodes up to `at_most` bytes, and returns those in the range: an empty part while it skips to the range, and
-    /// `None` at the end.
+    /// Decodes up to `at_most` bytes, and returns those of them that are in the range. Returns an empty part before
+    /// the range begins, and `None` at the end.
     ///
     /// # Errors
     /// The gzip is corrupt, which would be a bug.

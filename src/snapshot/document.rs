@@ -40,8 +40,8 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// The position of each participant, counted from the first byte of the first one. A comma separates them: three
-/// participants of 5 bytes start at 0, 6 and 12, and the last one ends at 17.
+/// The position of each participant, counted from the first byte of the first one. Commas separate the participants:
+/// three participants of 5 bytes start at 0, 6 and 12, and the last one ends at 17.
 pub(super) struct RowIndex {
     pub(super) starts: Box<[u64]>,
     pub(super) end: u64,
@@ -68,7 +68,7 @@ impl RowIndex {
 /// Some participants of a snapshot, as a range of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowRange {
-    /// Bytes from the beginning of the body.
+    /// The offset from the beginning of the body, in bytes.
     pub(crate) at: u64,
     pub(crate) length: u64,
     pub(crate) more: bool,

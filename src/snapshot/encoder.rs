@@ -1,9 +1,9 @@
 //! Encodes one body as zstd and as gzip, page by page.
 //!
-//! The head of the document is known only after the last page. It is put in front of each stream as a stored block, not
-//! compressed. Both formats have such blocks, and no later block refers back to it (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2).
-//! So each encoding is one gzip member or one zstd frame, which every decoder reads as a whole. No library writes such
-//! blocks by itself.
+//! The head of the document is known only after the last page. The encoder puts it in front of each stream as a
+//! stored block, which is not compressed. Both formats have such blocks, and no later block refers back to the head
+//! (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2). Each encoding is therefore one gzip member or one zstd frame, which every
+//! decoder reads as a whole. No library writes such blocks by itself.
 
 use std::io;
 
@@ -43,9 +43,9 @@ pub(super) struct EncodedBody {
     pub(super) zstd: Vec<u8>,
     /// The gzip member, and the body itself if it is small.
     pub(super) gzip_and_plain: Vec<u8>,
-    /// Bytes of the gzip member.
+    /// The length of the gzip member, in bytes.
     pub(super) gzip: usize,
-    /// Bytes of the body itself.
+    /// The length of the uncompressed body, in bytes.
     pub(super) length: u64,
     pub(super) tag: Tag,
     /// The places in the gzip member where decompression can begin.
@@ -53,7 +53,7 @@ pub(super) struct EncodedBody {
 }
 
 impl BodyEncoder {
-    /// A body of up to `max_plain` bytes is kept uncompressed, too.
+    /// A body of up to `max_plain` bytes is also kept uncompressed.
     pub(super) fn new(max_plain: usize) -> io::Result<Self> {
         Ok(Self {
             compressors: Compressors::take()?,
@@ -92,8 +92,8 @@ impl BodyEncoder {
         Ok(())
     }
 
-    /// Returns the bytes of memory that one of the two encodings takes so far, which is what the pages would take. The other
-    /// one is allowed for when a meeting is finished (docs/adr/0023).
+    /// Returns the average memory of the two encodings so far, in bytes, which is about what the waiting pages would
+    /// take. The memory of the second encoding is allowed for when a meeting is finished (docs/adr/0023).
     pub(super) fn weight(&self) -> usize {
         usize::midpoint(self.zstd.len(), self.gzip.len()) + self.restarts.capacity() * size_of::<Restart>()
     }
@@ -106,13 +106,13 @@ impl BodyEncoder {
         if !self.zstd.starts_with(&ZSTD_HEADER) {
             return Err(io::Error::other("a zstd frame has an unexpected header"));
         }
-        // A block header: not the last block, raw, and its length.
+        // A zstd block header: not the last block, raw, and its length.
         let block = u32::try_from(head.len()).map_err(io::Error::other)? << 3;
         let block = block.to_le_bytes();
         let block = block.iter().take(ZSTD_BLOCK_HEADER).chain(head).copied();
         self.zstd.splice(ZSTD_HEADER_LENGTH..ZSTD_HEADER_LENGTH, block);
 
-        // A block header: not the last block, stored; its length, and the length inverted.
+        // A deflate block header: not the last block, stored; its length, and the length inverted.
         let length = u16::try_from(head.len()).map_err(io::Error::other)?;
         let begin = [&GZIP_HEADER[..], &[0], &length.to_le_bytes(), &(!length).to_le_bytes(), head].concat();
         let [body, before] =

@@ -1,5 +1,5 @@
-//! Decides how long a snapshot is fresh: briefly while the meeting can still change, for long once it is *settled*: over, and
-//! long enough ago for its data not to change any more. Pure.
+//! Decides how long a snapshot is fresh: briefly while the meeting can still change, and for long once the meeting
+//! is *settled*. A meeting is settled when it ended so long ago that its data will not change any more. Pure.
 
 use std::time::Duration;
 
@@ -7,32 +7,32 @@ use jiff::Timestamp;
 
 use super::key::{MeetingType, SnapshotKey};
 
-/// How long a snapshot is fresh, by kind of meeting.
+/// How long a snapshot is fresh, by the state of its meeting.
 #[derive(Debug, Clone)]
 pub struct FreshnessConfig {
-    /// A live meeting, or a past one that is not settled.
+    /// For a live meeting, or a past meeting that is not settled.
     pub live_fresh: Duration,
-    /// A live meeting without participants, because somebody may join soon. Never longer than `live_fresh`.
+    /// For a live meeting without participants, because somebody may join soon. Never longer than `live_fresh`.
     pub empty_live_fresh: Duration,
-    /// A settled past meeting, requested by UUID.
+    /// For a settled past meeting, requested by UUID.
     pub past_fresh: Duration,
-    /// A settled past meeting, requested by number.
+    /// For a settled past meeting, requested by number.
     pub past_by_number_fresh: Duration,
-    /// A past meeting is settled when its newest `leave_time` is this old.
+    /// The age of the newest `leave_time` at which a past meeting is settled.
     pub settle: Duration,
 }
 
 /// How long one snapshot is fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// Counted from the arrival of its last page.
+    /// The time from the arrival of the last page until the snapshot is stale.
     pub fresh_for: Duration,
     /// `fresh_for` without stretching; `None` for a settled meeting, which is never stretched.
     pub unstretched: Option<Duration>,
 }
 
 impl FreshnessConfig {
-    /// Returns a configuration with the same freshness for every kind of meeting, for tests and benches of other code.
+    /// Returns a configuration with the same freshness for every meeting, for tests and benches of other code.
     pub fn always(fresh: Duration) -> Self {
         Self {
             live_fresh: fresh,
@@ -51,7 +51,7 @@ impl FreshnessConfig {
     }
 
     /// Returns how long a snapshot is fresh. `stretch` lengthens the freshness of a meeting that can still change.
-    /// `jitter_seed` is a random number that varies the freshness of a settled one.
+    /// `jitter_seed` is a random number that varies the freshness of a settled meeting.
     pub fn freshness(
         &self,
         key: SnapshotKey,

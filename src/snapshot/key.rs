@@ -49,7 +49,7 @@ impl MeetingKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestedKey {
     pub(crate) meeting: MeetingId,
-    /// The kind; `None` for whichever kind Zoom knows the id as.
+    /// The kind; `None` if the caller does not name one.
     pub(crate) kind: Option<MeetingKind>,
     pub(crate) meeting_type: MeetingType,
 }
@@ -65,7 +65,7 @@ impl RequestedKey {
 pub struct Tag(pub u128);
 
 impl Tag {
-    /// Makes a tag of the first 128 bits of a digest.
+    /// Makes a tag from the first 128 bits of a digest.
     pub(crate) fn of(digest: &[u8]) -> Self {
         Self(digest.iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte)))
     }

@@ -9,7 +9,7 @@ use super::{decoder::BodyDecoder, document::RowIndex};
 /// How many bytes are decoded at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Reads a range of a snapshot's participants, each as the text that it has in the body.
+/// Reads a range of a snapshot's participants, each with its exact text in the body.
 pub(crate) struct ParticipantReader<'s> {
     rows: &'s RowIndex,
     next: usize,
@@ -41,7 +41,7 @@ impl<'s> ParticipantReader<'s> {
         self.participant.clear();
         self.take(length)?;
         if self.next < self.end {
-            // Reads the comma between two participants, too, and drops it.
+            // Also reads the comma between two participants, and drops it.
             self.take(1)?;
             self.participant.truncate(length);
         }

@@ -37,7 +37,7 @@ struct LargeParts {
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     LastModified,
-    /// The entity tag in this coding; empty if the body in this coding is not stored.
+    /// The entity tag in this coding; empty for zstd if the body is small.
     Etag(Coding),
     /// The body in this coding; empty if it is not stored.
     Body(Coding),

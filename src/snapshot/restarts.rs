@@ -15,15 +15,16 @@ use super::decoder::{BodyDecoder, GZIP_HEADER, read_all};
 /// page. With half the distance, the gzip would be 2 % larger than without points, instead of 0.5 %. Decompressing a
 /// megabyte takes a third of a millisecond.
 pub(super) const RESTART_EVERY: u64 = 1024 * 1024;
-/// The minimum distance in a record of Redis, in bytes of the body. Each point costs an allocation when it is checked.
+/// The minimum distance between two points in a record from Redis, in bytes of the body. Each point costs an
+/// allocation when it is checked.
 const LEAST_DISTANCE: u64 = 64 * 1024;
 
 /// A place where decompression can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Restart {
-    /// Bytes of the body before it.
+    /// The number of bytes of the body before this place.
     pub(super) body: u64,
-    /// Bytes of the gzip before it.
+    /// The number of bytes of the gzip before this place.
     pub(super) gzip: u64,
 }
 
@@ -53,8 +54,8 @@ impl Restarts {
         }
     }
 
-    /// Returns whether decompression from each point yields the body of this length and checksum, up to the next point. Without
-    /// this check, a wrong index in a record of Redis could lead to other participants than the requested ones.
+    /// Returns whether decompressing from each point to the next yields a body of this length and checksum. Without
+    /// this check, a wrong index in a record from Redis could lead to participants other than the requested ones.
     pub(super) fn lead_to(&self, gzip: &[u8], length: u64, crc: u32) -> bool {
         self.0.is_empty() || self.checked_crc(gzip, length) == Some(crc)
     }

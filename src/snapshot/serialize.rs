@@ -42,8 +42,8 @@ struct Header {
     gzip: usize,
     zstd: usize,
     plain: Option<usize>,
-    /// The restart points of the gzip, each as bytes of the body and of the gzip before it. Records of earlier versions
-    /// have none.
+    /// The restart points of the gzip, each as the number of bytes before it in the body and in the gzip. Records of
+    /// earlier versions have none.
     #[serde(default)]
     restarts: Vec<(u64, u64)>,
 }
@@ -180,7 +180,7 @@ fn split(bytes: &[u8]) -> Option<Frames<'_>> {
 
 /// Returns where each participant starts; `None` if they cannot be objects with commas between them.
 fn row_starts(header: &Header) -> Option<Vec<u64>> {
-    /// `{},`
+    /// The length of `{},`, the shortest participant and its comma.
     const LEAST: u64 = 3;
     let mut start = 0_u64;
     let starts = header.rows.iter().enumerate().map(|(row, gap)| {

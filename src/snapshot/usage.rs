@@ -21,7 +21,7 @@ pub struct RefreshSample {
 /// The use of one snapshot. All times are ages of the snapshot.
 #[derive(Default)]
 pub(super) struct SnapshotUsage {
-    /// The last attempt to fetch a newer one, in milliseconds; 0 if there was none.
+    /// The last attempt to fetch a newer snapshot, in milliseconds; 0 if there was none.
     pub(super) attempted_ms: AtomicU64,
     /// The first request that would have caused a refresh without stretching, in milliseconds; 0 if there was none.
     pub(super) demanded_ms: AtomicU64,
@@ -36,9 +36,9 @@ pub(super) struct SnapshotUsage {
 /// read. Two workers that count at the same moment may count one.
 #[derive(Default)]
 pub(crate) struct RequestCount {
-    /// Since the last [`RequestCount::add_up`].
+    /// The requests since the last [`RequestCount::add_up`].
     recent: AtomicU8,
-    /// Before that.
+    /// The requests before the last [`RequestCount::add_up`].
     earlier: AtomicU8,
 }
 

@@ -1,6 +1,6 @@
 //! The minutes of a meeting's participants for its page: the quality of each minute, in each medium.
 //!
-//! A cell is over exactly if the summary counts that minute as over: both read the same [`Participant`].
+//! A minute is over exactly if the summary counts it as over: both read the same [`Participant`].
 
 mod axis;
 mod row;

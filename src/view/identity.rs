@@ -8,8 +8,9 @@ use crate::json::{Container, Cursor, Desynced};
 /// Values of one participant, unescaped. A value is `None` if its key has no string or number. If a key is repeated,
 /// the first string or number counts.
 ///
-/// The values are bytes, because JSON can contain a lone surrogate and UTF-8 cannot; it becomes the three bytes of
-/// WTF-8. The type does not implement `Debug`, because no log may contain a participant's e-mail address.
+/// The values are bytes, because JSON can contain a lone surrogate and UTF-8 cannot. A lone surrogate becomes the
+/// three bytes of WTF-8. The type does not implement `Debug`, because no log may contain a participant's e-mail
+/// address.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct ParticipantIdentity<'a> {
     /// The id that Zoom assigns for one stay in the meeting.

@@ -1,10 +1,11 @@
 //! The fields that Zoom documents: their types, an example and, where Zoom gives one, their meaning.
 
-/// The JSON types of a field. Each of them can be null: cleaning turns `""` into null, and so does hiding.
+/// The JSON types of a field. Every field can also be null: cleaning turns `""` into null, and hidden values are
+/// null.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ValueType {
     Text,
-    /// RFC 3339.
+    /// A time in the format of RFC 3339.
     Time,
     Texts,
     Boolean,
@@ -15,9 +16,9 @@ pub(crate) enum ValueType {
 pub(crate) struct KnownField {
     pub(crate) name: &'static str,
     pub(crate) value: ValueType,
-    /// As JSON; empty if there is none.
+    /// An example as JSON; empty if there is none.
     pub(crate) example: &'static str,
-    /// In our words; empty if Zoom documents none.
+    /// The meaning in our words; empty if Zoom documents none.
     pub(crate) meaning: &'static str,
 }
 

@@ -1,7 +1,7 @@
-//! Removes from a participant what a caller may not see: in one pass, without a tree.
+//! Removes from a participant what a caller may not see, in one pass and without a tree.
 //!
-//! Hidden values become `null`, and the values that identify a person become the person's pseudonym. A value whose meaning is
-//! not known is hidden, too: Zoom adds fields every few months, and nobody knows what the next one contains.
+//! Hidden values become `null`, and the values that identify a person become the person's pseudonym. A value of
+//! unknown meaning is also hidden: Zoom adds fields every few months, and nobody knows what the next one contains.
 
 mod fields;
 mod person;
@@ -27,7 +27,7 @@ use crate::{
 pub struct ParticipantRedactor {
     hidden: HiddenFields,
     form: HiddenForm,
-    /// The beginning of every pseudonym of this meeting; see [`HidingKeys::pseudonyms_of`].
+    /// The HMAC context with which every pseudonym of this meeting begins; see [`HidingKeys::pseudonyms_of`].
     pseudonyms: hmac::Context,
 }
 
@@ -53,7 +53,7 @@ impl ParticipantRedactor {
 
     fn append_redacted(&self, cleaned: &[u8], out: &mut Vec<u8>) -> Result<(), Desynced> {
         if self.hidden.is_empty() {
-            // A mistake elsewhere must not hide what may be seen.
+            // If nothing is hidden, no rule is applied, so a mistake in the rules cannot hide anything.
             out.extend_from_slice(cleaned);
             return Ok(());
         }
@@ -72,14 +72,15 @@ impl ParticipantRedactor {
     }
 }
 
-/// Replaces the placeholders, which have quotes around them, by the pseudonym, which is known only after the last field. If no
-/// value identifies the person, they become `null`.
+/// Replaces the quoted placeholders with the pseudonym, which is known only after the last field. If no value
+/// identifies the person, the placeholders become `null`.
 fn fill_in(
     pseudonym: Option<[u8; PSEUDONYM_LENGTH]>,
     places: impl DoubleEndedIterator<Item = Range<usize>>,
     out: &mut Vec<u8>,
 ) -> Result<(), Desynced> {
-    // The last placeholder is replaced first, so that a replacement of another length moves none of the others.
+    // The last placeholder is replaced first, so that a replacement of another length does not move the placeholders
+    // before it.
     for place in places.rev() {
         match pseudonym {
             Some(pseudonym) => {

@@ -27,7 +27,7 @@ use crate::json::Desynced;
 /// Makes rows of one meeting's participants.
 pub struct RowMaker {
     shape: RowShape,
-    /// JSON text.
+    /// The meeting's id as JSON text.
     meeting_id: Vec<u8>,
     columns: Columns,
 }
@@ -78,8 +78,8 @@ impl RowMaker {
         self.write(cleaned, out, csv::append)
     }
 
-    /// Writes each row as soon as it is complete: all rows of a participant can be many times as large as the participant,
-    /// whose own fields are in each of them.
+    /// Writes each row as soon as it is complete. All rows of a participant can be many times as large as the
+    /// participant, because each row repeats the participant's own fields.
     fn write(
         &mut self,
         cleaned: &[u8],

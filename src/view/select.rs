@@ -11,7 +11,8 @@ use crate::json::{Container, Cursor, Desynced};
 pub struct Selection {
     /// A `user_id`, `id`, `participant_uuid` or `email`, exactly as Zoom has it.
     pub participant: Option<String>,
-    /// Names of groups, or their first words: `audio` stands for `audio_input`, `audio_output` and others. Empty: all groups.
+    /// Names of groups, or their first words: `audio` stands for `audio_input`, `audio_output` and others. An empty
+    /// list stands for all groups.
     pub groups: Vec<String>,
     /// The earliest time of a sample.
     pub since: Option<Timestamp>,
@@ -39,7 +40,7 @@ impl Selection {
         digest.first_chunk::<16>().map(hex::encode).unwrap_or_default()
     }
 
-    /// Returns whether `cleaned`, one element of a snapshot's `participants`, is the participant who is wanted.
+    /// Returns whether the selection includes the participant `cleaned`, one element of a snapshot's `participants`.
     ///
     /// # Errors
     /// `cleaned` is not such an element, which would be a bug.
@@ -50,8 +51,8 @@ impl Selection {
         Ok(values.into_iter().flatten().any(|value| *value == *wanted.as_bytes()))
     }
 
-    /// Appends `cleaned` with the samples that are selected. Returns `false`, with nothing appended, if the participant is not
-    /// wanted, or if samples are restricted and none is left.
+    /// Appends `cleaned` with the samples that are selected. Returns `false`, with nothing appended, if the
+    /// participant is not selected, or if samples are restricted and none is left.
     ///
     /// # Errors
     /// `cleaned` is not an element of a snapshot's `participants`, which would be a bug; `out` is then unchanged.
@@ -161,7 +162,7 @@ impl Selection {
         Ok(has_group && self.is_in_window(time))
     }
 
-    /// Returns whether the group is one of those wanted, by its name or its first word.
+    /// Returns whether the group is selected, by its name or by its first word.
     fn names(&self, group: &[u8]) -> bool {
         let first_word = group.split(|byte| *byte == b'_').next().unwrap_or(group);
         self.groups.iter().any(|wanted| [group, first_word].contains(&wanted.as_bytes()))

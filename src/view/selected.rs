@@ -17,7 +17,7 @@ pub(super) struct SelectedReader<'s> {
     participants: VisibleReader<'s>,
     selection: &'s Selection,
     selected: Vec<u8>,
-    /// Whether the meeting has the participant who is wanted, with samples or without.
+    /// Whether the meeting has the selected participant, with or without samples.
     pub(super) found: bool,
 }
 

@@ -56,7 +56,7 @@ impl View {
                 let (shape, format) = (shape.as_str(), format.as_str());
                 format!("{format}-{shape}-{}", selection.fingerprint()).into()
             }
-            // Each limit as 16 hexadecimal digits: written in decimal, it could have hundreds.
+            // Each limit is written as 16 hexadecimal digits, because in decimal it could have hundreds.
             Self::Summary { selection, limits } => {
                 let name = format!("summary-{}", selection.fingerprint());
                 let bits = SummaryLimit::ALL.map(|limit| limits.get(limit).to_bits());

@@ -9,8 +9,8 @@ use super::{
     visible::VisibleMeeting,
 };
 
-/// Writes the summary with these limits. Reads the participants twice, because the counts of all stand before them. Returns
-/// `false`, and writes nothing, if the selection is of a participant that the meeting does not have.
+/// Writes the summary with these limits. Reads the participants twice, because the counts of all participants come
+/// first. Returns `false`, and writes nothing, if the selection is of a participant that the meeting does not have.
 pub(super) fn write(
     meeting: &VisibleMeeting<'_>,
     (selection, limits): (&Selection, SummaryLimits),

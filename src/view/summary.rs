@@ -1,11 +1,12 @@
-//! Summarizes participants: whose connection was bad, when and why, and what the affected participants have in common.
+//! Summarizes participants: whose connection was bad, when and why, and what the affected participants have in
+//! common.
 //!
-//! The counts of all participants stand before the first one. So each participant is read twice, for the counts by
-//! [`Summary::add`] and for its own entry by [`Summary::append_participant`]: that takes the memory of one participant,
-//! however many there are.
+//! The counts of all participants come before the first entry. Each participant is therefore read twice: for the
+//! counts by [`Summary::add`], and for its own entry by [`Summary::append_participant`]. This takes the memory of
+//! one participant, however many there are.
 //!
-//! A sample is an object in `user_qos`, a group is an object in a sample, and a measurement is a number directly in a
-//! group.
+//! A sample is an object in `user_qos`, a group is an object in a sample, and a measurement is a number directly in
+//! a group.
 
 mod common;
 mod limits;
@@ -123,7 +124,7 @@ mod tests {
         entry(&format!(r#"{{"user_qos":[{}]}}"#, samples.join(",")))
     }
 
-    /// Returns the entry of a participant that has these latencies in a group, in a sample each.
+    /// Returns the entry of a participant that has these latencies in a group, one in each sample.
     fn of_latencies(group: &str, latencies: &[&str]) -> Value {
         let samples = latencies.iter().map(|latency| format!(r#""{group}":{{"latency_ms":{latency}}}"#));
         entry_of(samples.collect::<Vec<_>>().iter().map(String::as_str))

@@ -1,4 +1,5 @@
-//! A snapshot as one caller may see it. Views read participants only through this, so none can show what is hidden.
+//! A snapshot as one caller may see it. Views read participants only through these types, so no view can show a
+//! hidden value.
 
 use std::{
     io,
@@ -22,7 +23,7 @@ pub(crate) struct Redaction {
 }
 
 impl Redaction {
-    /// Returns `None` if nothing is hidden, without asking for the keys.
+    /// Returns `None` if nothing is hidden, without calling `keys`.
     pub(crate) fn new(hidden: HiddenFields, keys: impl FnOnce() -> Arc<HidingKeys>) -> Option<Self> {
         (!hidden.is_empty()).then(|| Self { hidden, keys: keys() })
     }

@@ -1,8 +1,9 @@
-//! Restores Zoom's own form of a participant: `"latency_ms":126` becomes `"latency":"126 ms"`, and `null` becomes `""`.
+//! Restores Zoom's own form of a participant: `"latency_ms":126` becomes `"latency":"126 ms"`, and `null` becomes
+//! `""`.
 //!
 //! Text in Zoom's documented form is restored byte for byte, and cleaning the result yields the same cleaned text
-//! again. So an entry stays as it is if cleaning its restored form would not yield it: a number with an exponent, or
-//! `latency_ms` beside `latency`.
+//! again. An entry therefore stays as it is if cleaning its restored form would yield another entry. Examples are a
+//! number with an exponent, and `latency_ms` beside `latency`.
 
 use super::NotAParticipant;
 use crate::clean::{Field, Key, Scope};

@@ -124,7 +124,7 @@ where
         }
         Some(partial.bytes)
     };
-    // Each part has a timeout of its own. This one also bounds the wait for memory.
+    // Each part has a timeout of its own. The deadline also bounds the wait for memory.
     timeout_at(deadline, read).await.ok().flatten().unwrap_or_default().into()
 }
 

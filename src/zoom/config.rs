@@ -19,10 +19,10 @@ pub struct ZoomConfig {
     pub client_id: SecretSource,
     /// The secret of the app.
     pub client_secret: SecretSource,
-    /// The maximum time for DNS and TCP together; the TLS handshake may take the same time again.
+    /// The maximum time of each step of connecting: DNS and TCP together, a proxy's tunnel, and the TLS handshake.
     pub connect_timeout: Duration,
-    /// The maximum wait for a response's head, connecting included, and for each part of its body. A call ends after six times
-    /// that.
+    /// The maximum wait for a response's head, connecting included, and for each part of its body. A call ends after
+    /// six times this long.
     pub request_timeout: Duration,
     /// The maximum size of a page, in bytes after decompression.
     pub max_body: usize,

@@ -4,11 +4,12 @@
 use bytes::{Buf as _, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The `Accept-Encoding` of every request. We decode deflate too, but many of its senders omit the header of RFC 1950.
+/// The `Accept-Encoding` of every request. Deflate is decoded but not requested, because many of its senders omit
+/// the header of RFC 1950.
 pub(super) const ACCEPTED: &str = "gzip";
 /// The largest output of one step, in bytes.
 pub(super) const STEP: usize = 16 * 1024;
-/// 32 KiB: as far back as deflate can refer.
+/// A window of 32 KiB, which is as far back as deflate can refer.
 const WINDOW_BITS: u8 = 15;
 
 /// The body does not match its content encoding.
@@ -48,8 +49,8 @@ impl Decoder {
         if self.encoding == ContentEncoding::Identity { part.len() } else { STEP }
     }
 
-    /// Consumes some of `part` and appends its decompressed bytes. Returns `false` once all of `part` is consumed; call
-    /// it until then.
+    /// Consumes some of `part` and appends its decompressed bytes. Returns `false` once all of `part` is consumed.
+    /// Call it again until then.
     pub(super) fn decode(&mut self, part: &mut Bytes, out: &mut Vec<u8>) -> Result<bool, Corrupt> {
         if self.encoding == ContentEncoding::Identity {
             out.extend_from_slice(part);

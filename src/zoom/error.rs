@@ -39,7 +39,7 @@ pub(crate) enum CallError {
     CutShort(ZoomError),
     /// A server error, or a response that is not a page. A retry may help.
     Broken(ZoomError),
-    /// A server error with `Retry-After`: a retry may help then.
+    /// A server error with `Retry-After`. A retry may help after that time.
     Unavailable {
         zoom_error: ZoomError,
         /// The time until `Retry-After`, counted from the response.

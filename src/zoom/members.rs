@@ -38,7 +38,7 @@ impl Scalar {
 /// Returns the values of the members with these names, in this order; [`Scalar::None`] for members after the cut, or if
 /// the body is not JSON. For example, `{"code":3001,"message":"Meeting do` has a code and no message.
 pub(super) fn read<const N: usize>(body: &[u8], names: [&str; N]) -> [Scalar; N] {
-    // A JSON object never ends with a digit. So a number at the end may be cut: `300` may be the beginning of `3001`.
+    // A JSON object never ends with a digit, so a number at the end may be cut: `300` may be the beginning of `3001`.
     let digits = body.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let body = body.get(..body.len() - digits).unwrap_or_default();
     let mut members = Members { names, values: names.map(|_| Scalar::None) };

@@ -1,8 +1,8 @@
-//! Bounds the memory of all meetings being fetched: decides which bodies are read further, which flights fetch their next page,
-//! and which flights wait.
+//! Bounds the memory of all meetings being fetched: decides which bodies are read further, which flights fetch their
+//! next page, and which flights wait.
 //!
-//! It counts bodies as they arrive, and the pages that flights keep until their last one. A flight that waits needs no
-//! timer: each change wakes exactly those that can go on. The rules are in `memory/ledger.rs`.
+//! Counts bodies as they arrive, and the pages that a flight keeps until its last page. A flight that waits needs no
+//! timer: each change wakes exactly the flights that can continue. The rules are in `memory/ledger.rs`.
 
 mod ledger;
 

@@ -1,6 +1,6 @@
-//! The access token. There is one at a time, and at most one request for it. It is renewed before it expires, and at
-//! once if Zoom no longer accepts it. After Zoom refuses the credentials, nothing is tried for 30 s or until a secret
-//! changes. With Redis and an encryption key, replicas share one token.
+//! The access token. There is one at a time, and at most one request for it. It is renewed before it expires, and
+//! immediately if Zoom no longer accepts it. After Zoom refuses the credentials, nothing is tried for 30 s or until
+//! a secret changes. With Redis and an encryption key, replicas share one token.
 
 mod attempt;
 mod cluster;
@@ -127,8 +127,8 @@ impl AccessTokens {
         }
     }
 
-    /// Handles an event of another replica. A newer token than ours is taken over at once, because Zoom may not accept ours for
-    /// much longer.
+    /// Handles an event of another replica. A token newer than ours is taken over immediately, because Zoom may not
+    /// accept ours for much longer.
     pub(crate) fn on_event(&self, event: &Event) {
         if self.0.shared.as_ref().is_some_and(|shared| shared.on_event(event)) && self.may_take_over() {
             drop(actix_rt::spawn(self.clone().take_over()));
@@ -218,7 +218,7 @@ impl AccessTokens {
             } else if self.refused(now).or_else(|| self.0.state.borrow().failed(now)).is_some() {
                 continue;
             }
-            // No caller would trigger this: a replica that is not ready gets no requests.
+            // No caller would trigger this renewal, because a replica that is not ready gets no requests.
             if self.renew().await.is_ok() {
                 tracing::info!("Zoom accepts our credentials again");
             }

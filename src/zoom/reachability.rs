@@ -5,7 +5,7 @@ use std::{cell::RefCell, sync::Arc, time::Instant};
 use super::transport::failure::TransportFailure;
 use crate::metrics::Cause;
 
-/// Broken responses in a row before a WARN: a single one now and then is routine.
+/// The number of broken responses in a row that causes a WARN. A single one now and then is routine.
 const BROKEN_IN_A_ROW: u32 = 2;
 
 /// The last call that found no connection, or got no complete response.

@@ -1,4 +1,5 @@
-//! Sends one request to Zoom and reads the response: to its end if it is a success, else as much as `classify` needs.
+//! Sends one request to Zoom and reads the response: a success completely, and any other response as far as
+//! `classify` needs it.
 
 use std::time::Duration;
 
@@ -48,8 +49,8 @@ impl From<CallError> for IncompleteResponse {
     }
 }
 
-/// Sends the request and reads the response. A response with an error status is `Ok`, too: the caller classifies it by
-/// its body, as far as that arrived.
+/// Sends the request and reads the response. A response with an error status is also `Ok`: the caller classifies it
+/// by its body, as far as that arrived.
 pub(super) async fn send_and_read<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
     options: &ReadOptions,

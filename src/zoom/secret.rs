@@ -40,7 +40,7 @@ pub enum SecretSource {
 }
 
 impl SecretSource {
-    /// Reads the secret's present value.
+    /// Reads the secret's current value.
     ///
     /// # Errors
     /// The file cannot be read, is not a regular file, is not UTF-8, or is empty.
@@ -51,8 +51,8 @@ impl SecretSource {
         }
     }
 
-    /// Passes the present value to `each` every few seconds, and never returns. Skips a file that cannot be read: the
-    /// next renewal of the access token reports that.
+    /// Passes the current value to `each` every few seconds, and never returns. Skips a file that cannot be read:
+    /// the next renewal of the access token reports that.
     pub(crate) async fn watch(self, each: impl Fn(&Secret)) {
         let mut interval = tokio::time::interval(POLL_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

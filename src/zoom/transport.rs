@@ -1,7 +1,7 @@
 //! Makes awc's connections: name resolution, proxy, TLS, and the reader that lets only canonical responses through.
 //!
-//! If awc did TLS itself, it would read the decrypted bytes before we could check them. So it gets `http://` URLs only, and the
-//! transport, which belongs to one host, adds TLS below.
+//! If awc did TLS itself, it would read the decrypted bytes before we could check them. awc therefore gets only
+//! `http://` URLs, and the transport, which belongs to one host, adds TLS below.
 
 pub mod answer;
 mod chunked;
@@ -141,10 +141,10 @@ impl Dialer {
         handshake.map(|tls| Stream::Right(Box::new(tls))).map_err(|error| TransportFailure::tls(&error))
     }
 
-    /// Tunnels `http://` too, because awc writes the request line for an origin, not for a proxy.
+    /// Opens a tunnel even for `http://`, because awc writes the request line for an origin, not for a proxy.
     async fn tunnel(&self, source: ProxySource, target: &str) -> Result<TcpStream, TransportFailure> {
         let proxy = if source.may_change() {
-            // A mounted file can hang.
+            // On a blocking thread, because reading a mounted file can hang.
             let read = actix_rt::task::spawn_blocking(move || source.read());
             let read = self.in_time("reading zoom.proxy_file", read).await?;
             read.map_err(|_| TransportFailure::new(Cause::Proxy, "zoom.proxy_file cannot be read"))?

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{egress::ProxySource, failure::Redactor};
 
-/// Shared by the QoS endpoint and the token endpoint. Belongs to one thread; clones share the connections.
+/// The clients of the QoS endpoint and the token endpoint. Belongs to one thread; clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     pub(crate) api: Rc<Host>,
@@ -51,7 +51,7 @@ impl Host {
         self.client.borrow().post(&*self.url)
     }
 
-    /// Closes all idle connections at once, and those in use when their calls end.
+    /// Closes all idle connections immediately, and those in use when their calls end.
     pub(crate) fn forget_connections(&self) {
         *self.client.borrow_mut() = self.transport.client();
     }

@@ -1,11 +1,11 @@
-//! The responses of the pages in `/openapi.json`: their problems are pages, too.
+//! The responses of the pages for people in `/openapi.json`.
 
 use serde_json::{Map, Value, json};
 
 use super::responses::{add_header, headers, headers_of, of_snapshot, problems, with_content};
 use crate::http::problem::Problem;
 
-/// Returns the responses of a meeting's page: problems are pages, too.
+/// Returns the responses of a meeting's page. Its problems are also pages.
 pub(super) fn of_page() -> Value {
     let problems = problems(|problem| {
         !matches!(
@@ -38,7 +38,7 @@ pub(super) fn of_redirect() -> Value {
     Value::Object(responses)
 }
 
-/// Returns the responses of the front page, all of which link to this document.
+/// Returns the responses of the front page, all of which link to `/openapi.json`.
 pub(super) fn of_front_page() -> Value {
     let mut responses = of_constant_page();
     let each = responses.as_object_mut().into_iter().flat_map(Map::values_mut);
@@ -64,7 +64,7 @@ fn as_pages(mut problems: Map<String, Value>) -> Map<String, Value> {
         }
         let Some(headers) = headers_of(problem) else { continue };
         add_header(headers, "ContentSecurityPolicy");
-        // Below `/meetings`, every path exists.
+        // `Link` is sent only with the 404 of an unknown path, and below `/meetings` every path is known.
         headers.remove("Link");
         if status == "401" {
             add_header(headers, "PageChallenges");

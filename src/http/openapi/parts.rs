@@ -1,4 +1,4 @@
-//! The parts of which `/openapi.json` consists: references, query parameters, and paths that are read.
+//! The parts of which `/openapi.json` consists: references, query parameters, and paths that answer `GET`.
 
 use serde_json::{Map, Value, json};
 
@@ -63,7 +63,7 @@ pub(super) fn schema(name: &str) -> Value {
     reference("schemas", name)
 }
 
-/// Returns the content of a JSON response.
+/// Returns the content of a JSON response with this schema.
 pub(super) fn json_of(name: &str) -> Value {
     json!({ "application/json": { "schema": schema(name) } })
 }

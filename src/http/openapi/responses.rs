@@ -114,7 +114,7 @@ fn problem_response(status: u16, rows: &[Row]) -> Value {
         "headers": headers,
         "content": { MEDIA_TYPE: {
             "schema": {
-                // Generators ignore what stands beside a `$ref`.
+                // Client generators ignore keywords beside a `$ref`.
                 "allOf": [schema("Problem")],
                 "properties": {
                     "type": { "enum": types },
@@ -133,7 +133,7 @@ fn summary(row: &Row) -> String {
     format!("- `{}`: {}.{when}", row.code, row.title)
 }
 
-/// Returns references to the headers with these component names, and to those that every response has.
+/// Returns references to the headers with these component names, and to the headers that every response has.
 pub(super) fn headers(components: &[&str]) -> Map<String, Value> {
     let everywhere = ["ContentTypeOptions", "Date", "RequestId"];
     let names = components.iter().chain(&everywhere);
@@ -148,7 +148,7 @@ pub(super) fn add_header(headers: &mut Map<String, Value>, component: &str) {
     headers.insert(field(component).to_owned(), reference("headers", component));
 }
 
-/// Returns the name of a component's header on the wire.
+/// Returns the name on the wire of the header that this component describes.
 fn field(component: &str) -> &str {
     match component {
         "AllowPost" => "Allow",

@@ -97,7 +97,7 @@ fn zoom_answer() -> Value {
     })
 }
 
-/// Returns the values of `type`.
+/// Returns the values of the parameter `type`.
 pub(super) fn meeting_types() -> [&'static str; 2] {
     MeetingType::ALL.map(MeetingType::as_str)
 }

@@ -51,7 +51,7 @@ pub(super) fn headers() -> Value {
     })
 }
 
-/// The forms of a meeting.
+/// Returns the content of a `200`: each form of a meeting.
 pub(super) fn content() -> Value {
     let columns = |shape| known_columns(shape).collect::<Vec<_>>().join(", ");
     let (samples, groups) = (columns(RowShape::Sample), columns(RowShape::Group));

@@ -53,7 +53,7 @@ fn responses(schema: &str) -> Value {
         _ => true,
     };
     let of_problems = Problem::each().filter(is_sent).map(|problem| status_and_code(&problem));
-    // Zoom's own status is sent for its own errors, and that is 400 for these.
+    // Zoom's errors keep Zoom's own status, which is 400 for these two.
     let of_zoom = [(400, 300), (400, 12702)];
     let mut by_status: BTreeMap<u16, BTreeSet<i64>> = BTreeMap::new();
     for (status, code) in of_problems.chain(of_zoom) {

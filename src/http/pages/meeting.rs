@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// How many bytes of HTML are compressed at once.
+/// The number of bytes of HTML that are passed to the compressor at a time.
 const BUFFER: usize = 64 * 1024;
 
-/// The page of a meeting with all that it depends on, except for the snapshot.
+/// The page of a meeting, with everything that it depends on except for the snapshot.
 #[derive(Debug, Clone)]
 pub(crate) struct MeetingPage {
     pub(crate) limits: SummaryLimits,
@@ -32,7 +32,7 @@ pub(crate) struct MeetingPage {
 /// Why the page does not show the newest data.
 #[derive(Debug, Clone)]
 pub(crate) struct StaleReason {
-    /// The `detail` of `Cache-Status`; `stale` if that has none.
+    /// The `detail` of `Cache-Status`, or `stale` if there is none.
     pub(crate) code: &'static str,
     pub(crate) words: String,
 }
@@ -46,7 +46,7 @@ struct MeetingTemplate<'p> {
     stale: Option<&'p str>,
     /// The time that the columns cover; `None` if no participant has a time.
     held: Option<String>,
-    /// The time of fetching, for machines and for people.
+    /// The time at which the snapshot was fetched, for machines and for people.
     fetched_at: (String, String),
     other_type: OtherType,
     /// The seconds after which the page of a meeting in progress reloads itself.
@@ -181,8 +181,8 @@ fn query_of(meeting: &VisibleMeeting<'_>, meeting_type: MeetingType) -> String {
     format!("type={}&kind={}", meeting_type.as_str(), meeting.key().kind.as_str())
 }
 
-/// Returns at most seven round times along the axis, four if they have dates. An hour from 10:05 on has 10:10, 10:20 and
-/// so on.
+/// Returns round times along the axis: at most seven, or four if they have dates. An hour that begins at 10:05 has
+/// 10:10, 10:20 and so on.
 fn ticks(axis: TimeAxis) -> Vec<Tick> {
     const STEPS: [usize; 12] = [1, 2, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1_440];
     let span = axis.columns * axis.minutes;

@@ -102,7 +102,7 @@ pub(super) fn limits(limits: &SummaryLimits) -> String {
     )
 }
 
-/// Returns the time of all columns: "30 November 2026, 10:00–11:00".
+/// Returns the period that the columns cover: "30 November 2026, 10:00–11:00".
 pub(super) fn held(axis: TimeAxis) -> String {
     let (begin, end) = (axis.begin_of(0), axis.begin_of(axis.columns));
     let day = |time: Timestamp| time.strftime("%-d %B %Y, ").to_string();
@@ -123,7 +123,7 @@ pub(super) fn name(row: &HeatmapRow) -> String {
     known.map_or_else(|| format!("Row {}", row.number + 1), shown)
 }
 
-/// Returns a text of Zoom in which U+FFFD replaces each control character, because HTML forbids those.
+/// Returns a text from Zoom in which U+FFFD replaces each control character, because HTML forbids those.
 pub(super) fn shown(text: &str) -> String {
     text.replace(|character: char| character.is_control(), "\u{fffd}")
 }
@@ -141,7 +141,8 @@ pub(super) fn time_of_day(time: Timestamp) -> String {
     time.strftime("%H:%M").to_string()
 }
 
-/// Returns a time in words: "10:05", and if that is ambiguous "15 Jan 10:05".
+/// Returns a time in words: "10:05", or "15 Jan 10:05" if the axis is longer than a day. Outside the axis, the year
+/// follows.
 pub(super) fn time_words(axis: TimeAxis, time: Timestamp) -> String {
     match axis.column(time) {
         None => time.strftime("%-d %b %Y %H:%M").to_string(),
@@ -184,7 +185,7 @@ pub(super) fn measurement_words(limit: SummaryLimit) -> (&'static str, &'static 
     }
 }
 
-/// Returns the name of the attribute that tells the script a limit.
+/// Returns the name of the attribute that passes a limit to the script.
 pub(super) fn limit_attribute(limit: SummaryLimit) -> String {
     measurement_words(limit).0.to_ascii_lowercase()
 }

@@ -164,8 +164,8 @@ impl<'h> RowView<'h> {
     }
 }
 
-/// Returns the line of a run. Worse levels have a wider line in the style sheet. The middle of a wider line is placed
-/// higher, so that the lower edges of all lines are at the bottom.
+/// Returns the line of a run as an SVG path. The style sheet draws worse levels with wider lines. The middle of a
+/// wider line is higher, so that the lower edges of all lines are at the bottom.
 fn bar(run: &Run) -> String {
     let middle = match run.level {
         Level::Within => 10,
@@ -175,7 +175,7 @@ fn bar(run: &Run) -> String {
     format!("M{} {middle}H{}", run.begin, run.end)
 }
 
-/// Returns a text of Zoom. A time is formatted as everywhere on the page.
+/// Formats a field's value for the page: a time as everywhere on the page, and any other text as it is.
 fn fact(value: &str) -> String {
     let time = value.parse::<Timestamp>();
     time.map_or_else(|_| shown(value), |time| time.strftime("%-d %B %Y, %H:%M:%S").to_string())

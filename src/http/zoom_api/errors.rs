@@ -28,7 +28,7 @@ const PER_SECOND: &str = "You have reached the maximum per-second rate limit for
 const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the response header for \
                        details on when you can make another request.";
 
-/// Zoom's codes for these errors. The table is in `docs/CALLERS.md`.
+/// Zoom's codes for these errors; `docs/CALLERS.md` lists all of them.
 const CODE_VALIDATION: i64 = 300;
 const CODE_NO_PARTICIPANT: i64 = 1010;
 const CODE_NO_PATH: i64 = 2300;
@@ -156,8 +156,9 @@ fn no_participant(id: &str, hidden: HiddenFields) -> Cow<'static, str> {
     format!("Participant does not exist: {id}.").into()
 }
 
-/// Returns Zoom's own status, code and message where Zoom's response has them; else the given ones. A status below 400
-/// is not an error's, so it is replaced, too, and so is the message for a caller from whom something is hidden.
+/// Returns the status, the code and the message of Zoom's response, or the given ones where the response has none. A
+/// status below 400 is not an error's, so the given status replaces it. Zoom's message is withheld from a caller
+/// from whom fields are hidden.
 fn zooms_own(
     (zoom, hides): (Option<&ZoomError>, bool),
     status: u16,

@@ -10,7 +10,7 @@ use crate::{
     snapshot::MeetingType,
 };
 
-/// Zoom's own default.
+/// Zoom's own default page size.
 pub(super) const DEFAULT_PAGE_SIZE: u16 = 1;
 
 /// A field is `None` if the query does not contain it. Its value then comes from the page token, or else is the
@@ -47,7 +47,7 @@ fn page_size(text: &str) -> Result<u16, Problem> {
     let largest = *SLICE_SIZES.end();
     let digits = text.trim_start_matches('0');
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() {
-        // A number too large for `u16` is above the maximum, too.
+        // A number too large for `u16` is also above the maximum.
         return Ok(digits.parse().map_or(largest, |size: u16| size.min(largest)));
     }
     Err(Problem::invalid("page_size", "page_size must be a whole number of at least 1."))

@@ -1,7 +1,8 @@
 //! `POST /oauth/token`: returns the caller key as an access token, for clients that fetch a token before their first
 //! request.
 //!
-//! No new secret is issued: the token is the key that the client presented, so replacing the key ends its tokens, too.
+//! No new secret is issued: the token is the key that the client presented, so replacing the key also ends its
+//! tokens.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const LONGEST_FORM: usize = 8 * 1024;
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 const GRANT_TYPE: &str = "account_credentials";
-/// The lifetime of Zoom's own tokens. The key stays valid after it; clients only request a token again.
+/// The lifetime of Zoom's own tokens. The key stays valid after this time, and clients only request a token again.
 pub(in crate::http) const EXPIRES_IN_SECONDS: u32 = 3599;
 const SCOPE: &str = "dashboard:read:list_meeting_participants_qos:admin";
 /// The token for every client if no callers are configured.
@@ -105,7 +106,7 @@ async fn read_form(mut payload: Payload) -> Vec<u8> {
     form
 }
 
-/// Returns the key if it is that of the caller with this name. If no callers are configured, returns the anonymous
+/// Returns the key if it belongs to the caller with this name. If no callers are configured, returns the anonymous
 /// token for any key.
 fn key_of_caller<'c>(credentials: &'c BasicCredentials, callers: &Callers) -> Option<&'c str> {
     if !callers.need_keys() {

@@ -88,7 +88,7 @@ impl Socket for ScriptedPeer {
     fn reset_when_dropped(&self) {}
 }
 
-/// Echoes the request, for some paths after a few polls. Only `POST` reads its body.
+/// Echoes the request. A path with `late` gets its response after a few polls. Only `POST` reads its body.
 async fn echo(request: HttpRequest, mut body: Payload) -> HttpResponse {
     if request.path().contains("late") {
         for _ in 0..3 {
@@ -166,7 +166,7 @@ fn answer(stream: &str) -> String {
     answers([vec![stream.as_bytes().to_vec()]]).remove(0)
 }
 
-/// Returns the stream in two pieces, for each place where it can be split, and byte by byte.
+/// Returns the stream in two pieces, once for each place where it can be split, and the stream byte by byte.
 fn every_split(stream: &str) -> Vec<Vec<Vec<u8>>> {
     let bytes = stream.as_bytes();
     let two = |at: usize| {

@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use crate::view::{select::time_in, summary::Participant};
 
 const MINUTES_A_DAY: i64 = 24 * 60;
-/// A longer gap without any sample separates a meeting from another one, or from samples with a wrong clock: somebody
-/// is measured in nearly every minute of a meeting, and 12 hours are less than the time between two daily meetings.
+/// The longest gap between samples of one meeting, in minutes. A longer gap separates the meeting from another one,
+/// or from samples with a wrong clock. Somebody is measured in nearly every minute of a meeting, and 12 hours are
+/// less than the time between two daily meetings.
 const LONGEST_GAP: i64 = 12 * 60;
-/// How many hours with a time are remembered: about six weeks.
+/// The maximum number of different hours that are remembered: about six weeks.
 const MOST_HOURS: usize = 1_024;
-/// The most cells of one medium, so that a page of 1,000 participants stays small.
+/// The maximum number of cells of one medium, so that a page of 1,000 participants stays small.
 const MOST_CELLS: usize = 120_000;
-/// A participant's row has at least this many columns if the meeting is long, however many participants there are.
+/// The minimum number of columns of a long meeting, however many participants it has.
 const LEAST_COLUMNS: usize = 60;
 const MOST_COLUMNS: usize = 720;
 
@@ -23,12 +24,12 @@ pub(crate) struct TimeAxis {
     /// The minute of the first column, counted from the Unix epoch.
     first: i64,
     pub(crate) columns: usize,
-    /// How many minutes a column stands for.
+    /// The number of minutes that a column stands for.
     pub(crate) minutes: usize,
 }
 
 impl TimeAxis {
-    /// Returns the column of a time; `None` if it is outside.
+    /// Returns the column of a time; `None` if the time is outside the axis.
     pub(crate) fn column(&self, time: Timestamp) -> Option<usize> {
         let minutes = usize::try_from(minute(time).checked_sub(self.first)?).ok()?;
         Some(minutes / self.minutes).filter(|column| *column < self.columns)
@@ -62,9 +63,11 @@ impl AxisBuilder {
         }
     }
 
-    /// Includes the range with most samples, and the times of joining and leaving near it. A wrong clock would otherwise
-    /// compress the meeting into one column: samples from 10:00 to 11:00 and one of 1970 are 61 columns. If nobody has
-    /// samples, the times of joining and leaving decide.
+    /// Returns an axis that covers the range with the most samples, and the times of joining and leaving near it. A
+    /// sample with a wrong clock would otherwise compress the meeting into one column. For example, samples from
+    /// 10:00 to 11:00 and one sample from 1970 give 61 columns.
+    ///
+    /// Without samples, the times of joining and leaving decide.
     pub(super) fn finish(self, participants: usize) -> TimeAxis {
         let measured = self.samples.fullest_range(LONGEST_GAP);
         let measured = measured.map(|range| self.stays.widen(range));
@@ -89,8 +92,8 @@ struct Hour {
 }
 
 impl Hours {
-    /// Adds a time. If its hour is one too many, every hour loses a time instead (Misra and Gries, 1982). So an hour with
-    /// more than 1/1,024 of all times remains, in whatever order they are added.
+    /// Adds a time. If there is no room for its hour, every known hour loses one time instead (Misra and Gries,
+    /// 1982). An hour with more than 1/1,024 of all times therefore remains, whatever the order of the times.
     fn add(&mut self, minute: i64) {
         let key = minute.div_euclid(60);
         if self.0.len() == MOST_HOURS && !self.0.contains_key(&key) {
@@ -105,8 +108,8 @@ impl Hours {
         (hour.first, hour.last) = (hour.first.min(minute), hour.last.max(minute));
     }
 
-    /// Returns the first and the last minute of the range that has most times and no gap longer than this: the latest
-    /// if several have equally many times.
+    /// Returns the first and the last minute of the range with the most times and no gap longer than `longest_gap`.
+    /// Of several such ranges, returns the latest.
     fn fullest_range(&self, longest_gap: i64) -> Option<(i64, i64)> {
         let mut ranges: Vec<Hour> = Vec::new();
         for &Hour { times, first, last } in self.0.values() {
@@ -121,7 +124,7 @@ impl Hours {
         ranges.iter().max_by_key(|range| range.times).map(|range| (range.first, range.last))
     }
 
-    /// Returns the range with the times that are at most [`LONGEST_GAP`] away from it.
+    /// Widens the range to the times that are at most [`LONGEST_GAP`] away from it.
     fn widen(&self, (first, last): (i64, i64)) -> (i64, i64) {
         let times = self.0.values().flat_map(|hour| [hour.first, hour.last]);
         let near = times.filter(|time| (first - LONGEST_GAP..=last + LONGEST_GAP).contains(time));

@@ -6,7 +6,7 @@ use crate::view::summary::SummaryLimit;
 const FAR: f64 = 2.0;
 
 vocabulary! {
-    /// A choice of what a heatmap shows. The word is the name of its style.
+    /// The groups that a heatmap shows together. The word is the name of their style.
     pub(crate) enum Medium {
         /// The worst of audio, video and screen sharing.
         All = "all",
@@ -82,7 +82,7 @@ pub(crate) struct Strip {
     /// How many of the measured samples have no column.
     pub(crate) not_shown: usize,
     pub(crate) worst: WorstValues,
-    /// The measured columns.
+    /// The measured columns, in runs of one level.
     pub(crate) runs: Vec<Run>,
 }
 
@@ -159,7 +159,7 @@ impl Strip {
                 _ => intervals.push((run.begin, run.end)),
             }
         }
-        // `max_by_key` returns the last of equal ones; the first is wanted.
+        // Reversed, because `max_by_key` returns the last of equal intervals, and the first is wanted.
         intervals.into_iter().rev().max_by_key(|(begin, end)| end - begin)
     }
 }

@@ -1,4 +1,4 @@
-//! The fields of a participant and of its samples by what a caller may see of them.
+//! Classifies the fields of a participant and of its samples by how much of them a caller may see.
 
 use crate::{
     clean::{Field, Key},
@@ -22,7 +22,7 @@ pub enum FieldClass {
     Number,
     /// Every caller sees the samples, with [`SampleClass`] deciding about each value.
     Samples,
-    /// Every caller sees only booleans of it, because the content of a field that Zoom adds is not known.
+    /// Every caller sees only the booleans in the field, because the content of a field that Zoom adds is not known.
     Unknown,
 }
 

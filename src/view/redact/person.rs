@@ -1,17 +1,17 @@
-//! The person behind a row of a meeting, and the pseudonym that stands for it.
+//! The person behind a row of a meeting, and the pseudonym that stands for this person.
 
 use std::borrow::Cow;
 
 use ring::hmac;
 
-/// `p-` and ten hexadecimal digits.
+/// The length of a pseudonym: `p-` and ten hexadecimal digits.
 pub const PSEUDONYM_LENGTH: usize = 12;
 
 /// A pseudonym that is not known yet, as JSON text.
 pub(super) const PLACEHOLDER: &[u8; PSEUDONYM_LENGTH + 2] = b"\"p-0000000000\"";
 
-/// The values that may identify a person, in the order in which they are preferred. The first one that is not empty counts:
-/// `user_id` changes when the person rejoins.
+/// The values that may identify a person, in order of preference. The first one that is not empty is used. `user_id`
+/// comes last, because it changes when the person rejoins.
 const IDENTIFIERS: [&[u8]; 4] = [b"id", b"email", b"participant_uuid", b"user_id"];
 
 /// The identifiers that one participant has, unescaped.
@@ -41,7 +41,7 @@ pub fn is_pseudonym(text: &str) -> bool {
         && text.strip_prefix("p-").is_some_and(|digits| digits.bytes().all(is_digit))
 }
 
-/// Returns the pseudonym of a person in the meeting with which `context` began.
+/// Returns the pseudonym of a person. `context` is that of the meeting.
 pub(super) fn pseudonym(mut context: hmac::Context, person: &[u8]) -> [u8; PSEUDONYM_LENGTH] {
     context.update(person);
     let digest = context.sign();

@@ -48,7 +48,7 @@ pub(super) struct RedactionRules<'a> {
     hides_identity: bool,
     form: HiddenForm,
     pub(super) person: Person<'a>,
-    /// The beginnings of [`PLACEHOLDER`]s, counted from the beginning of the copy in the output.
+    /// The offsets of [`PLACEHOLDER`]s, counted from the beginning of the copy in the output.
     pub(super) placeholders: Vec<usize>,
 }
 

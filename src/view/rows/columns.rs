@@ -43,7 +43,7 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) const MEETING_ID: Self = Self { part: ColumnPart::Participant, index: 0 };
-    /// After `date_time`; only in rows for each group.
+    /// The column `group`, after `date_time`; only in rows for each group.
     pub(super) const GROUP: Self = Self { part: ColumnPart::Sample, index: 1 };
     pub(super) const OTHER: Self = Self { part: ColumnPart::Other, index: 0 };
 }
@@ -83,7 +83,8 @@ impl Columns {
         columns
     }
 
-    /// Returns the column of this name, which is added if it is new. `None` if it belongs to another part, or if there are too many.
+    /// Returns the column of this name, which is added if it is new. `None` if it belongs to another part, or if
+    /// there are too many columns.
     pub(super) fn place(&mut self, part: ColumnPart, name: &[u8]) -> Option<Place> {
         if let Some(place) = self.places.get(name) {
             return Some(*place).filter(|place| place.part == part);

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::json::{Container, Cursor, Desynced};
 
-/// Text cells that begin with one of these can be run as a formula by a spreadsheet. Attendees choose their names.
+/// A spreadsheet can run a text cell that begins with one of these characters as a formula. Attendees choose their
+/// names, so a name can be a formula.
 const FORMULA: &[u8] = b"=+-@\t\r\n";
 
 pub(super) fn append_header(columns: &Columns, out: &mut Vec<u8>) {
@@ -55,7 +56,7 @@ fn append_value(json: &[u8], out: &mut Vec<u8>) -> Result<(), Desynced> {
     Ok(())
 }
 
-/// Joins a list of scalars with `;`. Returns `None` if anything in it is deeper.
+/// Joins a list of scalars with `;`. Returns `None` if an element is a list or an object.
 fn joined(json: &[u8]) -> Result<Option<Vec<u8>>, Desynced> {
     let mut input = Cursor::new(json);
     let mut text = Vec::new();
@@ -104,8 +105,8 @@ fn append_text(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the text in UTF-8. It may be WTF-8, where a lone surrogate is three bytes, none of them valid: U+D83D is ED A0 BD.
-/// One replacement character stands for all three.
+/// Converts WTF-8 to UTF-8. In WTF-8, a lone surrogate is three bytes, none of them valid in UTF-8: U+D83D is ED A0
+/// BD. One replacement character stands for all three.
 fn utf8(text: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = str::from_utf8(text) {
         return Cow::Borrowed(text);

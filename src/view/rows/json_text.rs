@@ -14,7 +14,7 @@ pub(super) fn append(name: &[u8], out: &mut Vec<u8>) {
         match rest {
             [b'"' | b'\\', ..] => out.extend_from_slice(&[b'\\', first]),
             [0..0x20, ..] => append_escape(first.into(), out),
-            // U+D800 to U+DFFF.
+            // A lone surrogate: U+D800 to U+DFFF.
             [0xed, middle @ 0xa0..=0xbf, last, ..] => {
                 append_escape(0xd000 | (u16::from(middle & 0x3f) << 6) | u16::from(last & 0x3f), out);
                 rest = rest.get(3..).unwrap_or_default();

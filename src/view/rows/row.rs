@@ -16,7 +16,7 @@ pub(super) struct TableRow<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Cell<'a> {
     pub(super) place: Place,
-    /// JSON text.
+    /// The value as JSON text.
     pub(super) value: &'a [u8],
 }
 
@@ -37,7 +37,7 @@ struct Mark(usize, usize);
 pub(super) struct RowReader<'r, 'a, F> {
     pub(super) shape: RowShape,
     pub(super) columns: &'r mut Columns,
-    /// JSON text.
+    /// The meeting's id as JSON text.
     pub(super) meeting_id: &'a [u8],
     pub(super) each: F,
 }
@@ -113,7 +113,7 @@ impl<'a, F: FnMut(&TableRow<'_>, &Columns) -> Result<(), Desynced>> RowReader<'_
         if has_groups && self.shape == RowShape::Group { Ok(()) } else { self.finish(draft) }
     }
 
-    /// Adds the measurements of a group, whose name precedes theirs if it is given.
+    /// Adds the measurements of a group. If `group` is given, it precedes their names.
     fn group(
         &mut self,
         group: Option<&[u8]>,
@@ -158,7 +158,7 @@ impl<'a, F: FnMut(&TableRow<'_>, &Columns) -> Result<(), Desynced>> RowReader<'_
     /// `other`, a list of objects with one entry each.
     fn finish(&mut self, draft: &Draft<'a>) -> Result<(), Desynced> {
         let mut cells = draft.cells.clone();
-        // Stable, so that the first of equal columns is the first that was read.
+        // The sort is stable, so the first of equal columns is the first that was read.
         cells.sort_by_key(|cell| cell.place);
         let mut others = Vec::new();
         for (name, value) in &draft.others {

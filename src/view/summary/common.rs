@@ -22,7 +22,7 @@ pub struct CommonValue {
     pub value: String,
     /// How many affected participants have it.
     pub affected: usize,
-    /// How many participants have it.
+    /// How many of all participants have it.
     pub of: usize,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct CommonValues {
 }
 
 struct Frequency {
-    /// The JSON text of the value where it first appeared, and how many other values had appeared before.
+    /// The JSON text of the value as it first appeared. `order` counts the values that had appeared before.
     raw: Box<[u8]>,
     order: usize,
     affected: usize,
@@ -80,8 +80,8 @@ impl CommonValues {
         shared.collect()
     }
 
-    /// Returns the values that the affected participants have in common, each with its field. They are ordered by
-    /// field, and within a field those of most affected participants come first.
+    /// Returns the values that the affected participants have in common, each with its field. They are sorted by
+    /// field, and within a field by the number of affected participants, the largest first.
     fn shared(&self) -> impl Iterator<Item = (&'static str, &Frequency)> {
         COMMON_FIELDS.into_iter().zip(&self.values).flat_map(|(field, values)| {
             let mut common: Vec<_> = values.values().filter(|value| self.is_common(value)).collect();

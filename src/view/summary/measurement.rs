@@ -66,7 +66,7 @@ pub struct Statistics {
     pub min: f64,
     /// The mean.
     pub avg: f64,
-    /// The nearest rank: of 20 values the 19th, of 21 the 20th.
+    /// The 95th percentile by nearest rank: of 20 values the 19th, of 21 the 20th.
     pub p95: f64,
     /// The greatest value.
     pub max: f64,
@@ -99,7 +99,7 @@ impl<'a> Measurement<'a> {
         self.limit.is_some_and(|limit| value > limit)
     }
 
-    /// Returns the value in a sample if that is the last one that has a value.
+    /// Returns the value in this sample; `None` unless the sample is the last one with a value.
     pub(super) fn value_in(&self, sample: usize) -> Option<f64> {
         self.values.last().copied().filter(|_| self.value_samples.last() == Some(&sample))
     }

@@ -30,7 +30,7 @@ const OWN_KEYS: [&str; 3] = ["samples", "minutes_over", "mos_estimate"];
 pub(in crate::view) struct Groups<'a>(Vec<Group<'a>>);
 
 impl<'a> Groups<'a> {
-    /// Returns the group with this key, which may be new.
+    /// Returns the group with this key, which is added if it is new.
     pub(super) fn group(&mut self, key: SummaryKey<'a>) -> Option<&mut Group<'a>> {
         let at = self.0.iter().position(|group| group.key.name == key.name).unwrap_or(self.0.len());
         if at == self.0.len() {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-/// A number from this one on has no decimals and too many digits, so it is written with an exponent.
+/// Numbers of at least this size have no decimals and many digits, so they are written with an exponent.
 const LONG: f64 = 1e15;
 
 /// Appends the shortest text from which this number can be read again.

@@ -2,7 +2,7 @@
 
 use super::{list::append_list, measurements::Groups};
 
-/// The groups that decide: the two directions of audio, video and shared screens.
+/// The groups that determine the quality: the two directions of audio, video and shared screens.
 const MEDIA: [&str; 6] =
     ["audio_input", "audio_output", "video_input", "video_output", "as_input", "as_output"];
 /// Groups measured for fewer minutes than this are ignored when the quality is rated, unless every group is that short.

@@ -67,7 +67,7 @@ impl MemoryLedger {
         Some(woken)
     }
 
-    /// Queues the flight's body for `bytes` more; returns `None` if it gets them at once.
+    /// Queues the flight's body for `bytes` more; returns `None` if it gets them immediately.
     pub(super) fn wait_for_body(
         &mut self,
         number: FlightId,
@@ -84,8 +84,9 @@ impl MemoryLedger {
 
     /// Gives the flight's body `bytes` more if there is memory for them, and returns whether there is.
     ///
-    /// One body at a time may exceed the bound, as long as the others are within it. With a bound of 100 and 99 in use,
-    /// one body may grow to its end, to 160 in use, say, and become a page; every other body that needs more waits.
+    /// One body at a time may exceed the bound, as long as the others are within it. For example, with a bound of
+    /// 100 and 99 in use, one body may grow until it is complete, even to 160 in use. Every other body that needs
+    /// more waits.
     fn try_grow(&mut self, number: FlightId, bytes: usize, most: usize) -> bool {
         let fits = self.beyond == Some(number) || self.in_use.saturating_add(bytes) <= most;
         if !fits && (self.beyond.is_some() || self.in_use > most) {
@@ -139,7 +140,8 @@ impl MemoryLedger {
         flight.kept = bytes;
     }
 
-    /// Wakes every waiting flight that can continue, and one that must fail if none can. Call it after each change.
+    /// Wakes every waiting flight that can continue. If none can, wakes one flight that must fail. Call this after
+    /// each change.
     pub(super) fn wake_waiting(&mut self, most: usize) {
         self.wake_bodies(most);
         self.wake_pages(most);
@@ -158,9 +160,9 @@ impl MemoryLedger {
         }
     }
 
-    /// Wakes flights that wait for a page. Those that keep pages go first, and the oldest of them may use the last
-    /// quarter of the memory: with a bound of 100 and 80 in use, only the oldest fetches another page. So at least one
-    /// flight reaches its end and frees its pages.
+    /// Wakes flights that wait for a page. Flights that keep pages go first, and the oldest of them may use the last
+    /// quarter of the memory: with a bound of 100 and 80 in use, only the oldest fetches another page. At least one
+    /// flight therefore reaches its end and frees its pages.
     fn wake_pages(&mut self, most: usize) {
         loop {
             let next = self.next_page.first_key_value().or_else(|| self.first_page.first_key_value());
@@ -180,8 +182,9 @@ impl MemoryLedger {
         }
     }
 
-    /// If every flight waits, this fails the youngest flight that holds memory: except for pages that are being packed, none would be
-    /// freed. That flight no longer waits, so no other flight fails before it has freed its memory.
+    /// If every flight waits, fails the youngest flight that holds memory. Otherwise nothing would free memory,
+    /// except for pages that are being packed. The failed flight no longer waits, so no other flight fails before
+    /// this one has freed its memory.
     fn fail_one_if_all_wait(&mut self) {
         if self.bodies.len() + self.next_page.len() + self.first_page.len() < self.flights.len() {
             return;

@@ -12,7 +12,7 @@ use crate::{
 /// Requests an access token, as the service would.
 ///
 /// # Errors
-/// The reason why there is none, for operators; it contains no secrets.
+/// The reason why there is no token, for operators; it contains no secrets.
 pub(crate) async fn try_credentials(config: &ZoomConfig) -> Result<(), String> {
     let upstream = Upstream::new(config);
     let sources = Sources::new(config, upstream.redactor.clone());

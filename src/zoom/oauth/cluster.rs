@@ -1,8 +1,9 @@
-//! The access token that all replicas share: one of them requests it from Zoom, the others read it from Redis, encrypted.
+//! The access token that all replicas share: one replica requests it from Zoom, and the others read it from Redis,
+//! encrypted.
 //!
-//! Its key in Redis is derived from the complete credentials. A replica with wrong credentials therefore does not find the
-//! others' token, and operators see that its own request fails. This file never calls Zoom: without Redis, the replica requests a
-//! token itself.
+//! The token's key in Redis is derived from the complete credentials. A replica with wrong credentials therefore
+//! does not find the others' token, and operators see that its own request fails. This file never calls Zoom:
+//! without Redis, the replica requests a token itself.
 
 mod codec;
 
@@ -20,8 +21,8 @@ use crate::{
     zoom::secret::Secret,
 };
 
-/// How long a starting replica waits for Redis. If it asked Zoom at once, a rollout would request one token for each replica.
-/// A replica without Redis makes no call in its first 3 s anyway (`cluster/standalone`).
+/// How long a starting replica waits for Redis. If it asked Zoom immediately, a rollout would request one token for
+/// each replica. A replica without Redis makes no call in its first 3 s anyway (`cluster/standalone`).
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// While another replica makes the request, this one waits for the event with the outcome. In case the event is lost or that
 /// replica ends, it also looks the token up at this interval.
@@ -48,7 +49,7 @@ pub(super) struct ClusterToken {
 #[derive(Default)]
 struct LastToken {
     key: Option<RecordKey>,
-    /// The fencing number of its record; 0 if the token is not in Redis.
+    /// The fencing number of the token's record; 0 if the token is not in Redis.
     fence: u64,
     token: Option<AccessToken>,
 }
@@ -66,7 +67,8 @@ impl ClusterToken {
         Some(Self { cluster, redactor, wait, last: RefCell::default(), outcomes: watch::Sender::new(None) })
     }
 
-    /// Waits until another replica has a newer token than this one's last, or this one must make the request.
+    /// Waits until another replica has a newer token than this replica's last one, or this replica must make the
+    /// request.
     pub(super) async fn acquire(&self, secrets: &Secrets) -> Acquired {
         self.try_acquire(secrets).await.unwrap_or(Acquired::RequestHere(None))
     }
@@ -124,7 +126,7 @@ impl ClusterToken {
         Ok((found.fence, token.filter(is_newer)))
     }
 
-    /// Gives the other replicas the result of this one's request.
+    /// Gives the other replicas the result of this replica's request.
     pub(super) async fn publish(&self, claim: Option<Claim>, result: &Result<AccessToken, RequestError>) {
         let Some(claim) = claim else {
             if let (Ok(token), Some(key)) = (result, self.key()) {
@@ -143,7 +145,7 @@ impl ClusterToken {
             }
             Err(error) => codec::encode_error(&self.cluster, error),
         };
-        // If this fails too, the waiting replicas notice at their next poll.
+        // If this also fails, the waiting replicas notice at their next poll.
         self.cluster.release(&claim, &encoded_error).await.ok();
     }
 
@@ -187,7 +189,7 @@ impl ClusterToken {
     pub(super) async fn newer(&self) -> Option<(RecordKey, u64, AccessToken)> {
         let key = self.key()?;
         let (fence, token) = self.look_up(&key).await.ok()?;
-        // The token is not used if the credentials have changed meanwhile.
+        // The token is not used if the credentials have changed since the look-up began.
         token.filter(|_| self.key().as_ref() == Some(&key)).map(|token| (key, fence, token))
     }
 

@@ -110,7 +110,8 @@ impl Endpoint {
     }
 }
 
-/// `sent` is the time at which the request was sent. The token's lifetime counts from then, because it began no earlier.
+/// `sent` is the time at which the request was sent. The token's lifetime is counted from this time, because it
+/// began no earlier.
 fn parse_response(
     head: &ResponseHead,
     body: &[u8],
@@ -147,10 +148,10 @@ fn parse_response(
     }
 }
 
-/// Adds the body's code and message to `zoom_error` if the body, or the beginning of it, refuses the credentials. The body
-/// counts more than the status, which may be 200. The body has one of two forms:
+/// Adds the body's code and message to `zoom_error` if the body, or the beginning of it, refuses the credentials.
+/// The body counts more than the status, which may be 200. The body has one of two forms:
 ///
-/// `{"reason": "...", "error": "invalid_client"}` from the endpoint, or from what stands behind it
+/// `{"reason": "...", "error": "invalid_client"}` from the endpoint, or from the service behind it
 /// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
 fn refusal(body: &[u8], mut zoom_error: ZoomError, redactor: &Redactor) -> Option<ZoomError> {
     let names = ["error", "reason", "errorCode", "errorMessage"];

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) struct Sources {
-    /// Gets each secret before it can be sent, so that no message of Zoom can show it.
+    /// Learns each secret before it can be sent, so that no message of Zoom can show it.
     redactor: Redactor,
     /// The sources of the account id, the client id and the client secret.
     sources: [SecretSource; 3],
@@ -35,7 +35,7 @@ impl Secrets {
     }
 
     fn teach(&self, redactor: &Redactor) {
-        // The redactor also recognizes the base64 of each: that of the pair is our Basic credentials.
+        // The redactor also recognizes the base64 of each secret. The base64 of the pair is our Basic credentials.
         for secret in [&self.account_id, &self.client_id, &self.client_secret, &self.pair()] {
             redactor.learn(secret.expose());
         }
@@ -53,7 +53,8 @@ impl Sources {
         self.sources.iter().any(|source| matches!(source, SecretSource::File(_)))
     }
 
-    /// Reads on a blocking thread, because a mounted file can hang. Returns `None`, and logs an error, if a file cannot be read.
+    /// Reads the credentials on a blocking thread, because a mounted file can hang. Returns `None`, and logs an
+    /// error, if a file cannot be read.
     pub(super) async fn read(&self) -> Option<Secrets> {
         let sources = self.sources.clone();
         let read = actix_rt::task::spawn_blocking(move || {

@@ -1,8 +1,9 @@
 //! Finds where responses begin and end on a connection. Pure: bytes in, bytes out.
 //!
-//! awc mistakes an interim response for the final one, a body without a length for no body, and a cut body for a whole one.
-//! So it never sees the bytes from the wire: [`AnswerReader`] parses them strictly and writes an equivalent response that awc
-//! cannot misread. If parsing would need a guess, the reader fails, and the connection carries no further request.
+//! awc mistakes an interim response for the final one, a body without a length for no body, and a cut body for a
+//! whole one. awc therefore never sees the bytes from the wire: [`AnswerReader`] parses them strictly and writes an
+//! equivalent response that awc cannot misread. If parsing would need a guess, the reader fails, and the connection
+//! carries no further request.
 
 use bytes::BytesMut;
 

@@ -1,4 +1,4 @@
-//! A connection for awc, which reads only canonical responses from it, each to the request sent before.
+//! A connection for awc. From it, awc reads only canonical responses, each to the request that was sent before.
 
 use std::{
     fmt, io,
@@ -18,8 +18,8 @@ use super::answer::AnswerReader;
 /// The maximum number of bytes that one read takes.
 const READ: usize = 4 * 1024;
 
-/// Bytes arrived without a request, or the peer has closed the connection. The next request was not written, because it could
-/// get a response meant for another one.
+/// Bytes arrived without a request, or the peer has closed the connection. The next request was not written, because
+/// it could get a response meant for another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was closed, or sent a response without a request, while it was idle")]
 pub(crate) struct InDoubt;
@@ -49,7 +49,7 @@ impl ZoomConnection {
         }
     }
 
-    /// Checks right before a request is written that no byte has arrived, since any would be taken for the response.
+    /// Checks right before a request is written that no byte has arrived, because awc would take it for the response.
     fn begin(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         // On a new TLS connection, the kernel may hold session tickets.
         let is_settled = self.is_used || matches!(self.stream, Stream::Left(_));
@@ -186,7 +186,7 @@ impl ActixStream for ZoomConnection {
     }
 }
 
-/// awc requires this trait. It prints no byte from the wire.
+/// awc requires this trait. The output contains no byte from the wire.
 impl fmt::Debug for ZoomConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ZoomConnection").field("reader", &self.reader).finish_non_exhaustive()

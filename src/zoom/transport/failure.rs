@@ -63,8 +63,8 @@ impl From<TransportFailure> for actix_tls::connect::ConnectError {
     }
 }
 
-/// Returns the reason why a request got no response, and whether no byte of it was sent, because there was no connection or only
-/// one that could no longer be trusted.
+/// Returns the reason why a request got no response, and whether no byte of it was sent. No byte is sent without a
+/// connection, or if the only connection can no longer be trusted.
 pub(crate) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
     const MALFORMED: &str = "the response is malformed";
     let (cause, detail, never_left) = match error {
@@ -79,7 +79,7 @@ pub(crate) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
         SendRequestError::Connect(ConnectError::Timeout) => {
             (Cause::Timeout, "no connection in time".to_owned(), true)
         }
-        // Despite its name, the request was written: the peer closed the connection instead of responding.
+        // Despite the error's name, the request was written: the peer closed the connection instead of responding.
         SendRequestError::Connect(ConnectError::Disconnected) => {
             (Cause::Broken, Malformed::NoAnswer.to_string(), false)
         }

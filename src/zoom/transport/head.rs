@@ -26,7 +26,7 @@ const PASSED_ON: [&str; 9] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyLength {
     None,
-    /// In bytes.
+    /// The length in bytes.
     Known(u64),
     Chunked,
     UntilClose,
@@ -73,7 +73,7 @@ pub(super) fn parse(head: &[u8], output: &mut BytesMut) -> Result<ParsedHead, Ma
     Ok(ParsedHead::Final { body_length, keeps_alive })
 }
 
-/// RFC 9112, section 6.3, for the response to a `GET` or `POST`; an ambiguous length is an error.
+/// Applies RFC 9112, section 6.3, to the response to a `GET` or `POST`. An ambiguous length is an error.
 fn body_length(status: u16, version: u8, headers: &[Header<'_>]) -> Result<BodyLength, Malformed> {
     if matches!(status, 204 | 304) {
         return Ok(BodyLength::None);
@@ -109,9 +109,9 @@ fn asks_to_close(headers: &[Header<'_>]) -> bool {
     options.any(|option| !option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Whether servers and load balancers send this status without a request, before the first one or between two. Such a
-/// response may cross the next request on the wire and then looks like the response to it; each later response would
-/// then belong to the previous request.
+/// Returns whether servers and load balancers send this status without a request, before the first one or between
+/// two. Such a response may cross the next request on the wire and then looks like the response to it. Each later
+/// response would then belong to the previous request.
 fn may_be_unsolicited(status: u16) -> bool {
     status == 408 || status >= 500
 }

@@ -1,4 +1,4 @@
-//! The reason why bytes on a connection are not a response, or an incomplete one.
+//! The reason why bytes on a connection are not a response, or are an incomplete one.
 
 /// The defect. The messages are for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum Malformed {
     /// Two lengths, a length and a transfer coding, or a coding other than `chunked`.
     #[error("the response's length is ambiguous")]
     Framing,
-    /// A chunk or trailer.
+    /// A chunk or a trailer is malformed.
     #[error("a chunk of the response is malformed")]
     Chunk,
     /// More interim responses than any server sends.

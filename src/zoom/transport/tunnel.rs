@@ -10,7 +10,7 @@ use tokio::{
 /// The longest head of a proxy's response, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Asks the proxy for a connection to `target`, as `host:port`. From then on the connection carries only our bytes.
+/// Asks the proxy for a connection to `target`, as `host:port`. After that, the connection carries only our bytes.
 ///
 /// # Errors
 /// There is no tunnel. The text is for operators.

@@ -52,7 +52,7 @@ pub(super) const WIFI_RSSI: [KnownField; 4] = {
     ]
 };
 
-/// Returns a sample and everything in it, by the names of their schemas.
+/// Returns the schemas of a sample and of everything in it, with their names.
 pub(super) fn schemas() -> [(&'static str, Value); 6] {
     [
         ("Sample", sample()),
@@ -96,7 +96,7 @@ fn sample() -> Value {
     )
 }
 
-/// Returns a reference to a schema. A description may stand beside `anyOf`, but not beside `$ref`.
+/// Returns a schema that also allows `null`. A description may stand beside its `anyOf`, but not beside a `$ref`.
 fn or_null(name: &str) -> Value {
     json!({ "anyOf": [schema(name), { "type": "null" }] })
 }

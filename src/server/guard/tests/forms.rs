@@ -1,4 +1,4 @@
-//! Requests that two parsers may read differently, as request smuggling does.
+//! Requests that two parsers may read differently. Request smuggling uses such requests.
 
 /// Heads that two parsers may read differently.
 pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
