@@ -23,7 +23,8 @@ pub(crate) struct EnvironmentProxies {
 }
 
 impl EnvironmentProxies {
-    /// Returns the proxy for the scheme of this URL; `None` if there is none, or if `NO_PROXY` covers the host.
+    /// Returns the proxy for the scheme of this URL; `None` if that proxy is not set, or if `NO_PROXY` covers the
+    /// host.
     pub(crate) fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.exceptions.covers(url))

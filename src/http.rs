@@ -119,7 +119,7 @@ pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut Se
     }
 }
 
-/// Keeps browsers from guessing another media type than that of the response.
+/// Keeps browsers from guessing a media type other than that in `Content-Type`.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Returns the future of a response. The first steps run outside the future, so that it has no room for their

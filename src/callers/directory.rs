@@ -100,7 +100,8 @@ impl Callers {
         self.directory.load().in_order.clone()
     }
 
-    /// Returns the problems of the callers' file. If there are any, the callers are those of the last valid version.
+    /// Returns the problems of the callers' file. If there are problems, the callers of the last valid version are
+    /// in use.
     pub(crate) fn problems(&self) -> Arc<Vec<String>> {
         self.problems.load_full()
     }

@@ -29,7 +29,7 @@ pub(super) struct Ledger {
     reserved: usize,
     /// The replicas that divide the limit, besides this one.
     other_replicas: usize,
-    /// The calls here, reserved ones included, that the others do not know yet.
+    /// The calls of this replica, including reserved calls, that the other replicas do not know yet.
     unshared: usize,
     /// The UTC day that `today` counts.
     day: u64,
@@ -49,8 +49,9 @@ impl Ledger {
         self.drop_expired(now);
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
         let spent = self.calls.len() + self.reserved;
-        // Until the n replicas have exchanged their counts, each may use one n-th of the calls that were left at the last
-        // exchange. A replica that has taken k calls since then takes another one while k < (limit − spent + k) / n.
+        // Until the n replicas have exchanged their counts, each may use one n-th of the calls that were left at the
+        // last exchange. A replica that has made k calls since then may make another call while k < (limit − spent +
+        // k) / n.
         let elsewhere = self.unshared.min(spent).saturating_mul(self.other_replicas);
         if spent < limit && spent.saturating_add(elsewhere) >= limit {
             return Some(now + EXCHANGED_WITHIN);

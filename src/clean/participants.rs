@@ -34,7 +34,7 @@ impl<'a, 'o> Participants<'a, 'o> {
         Self { rewriter: Rewriter::new(input, out, cleaner), rows: Vec::new() }
     }
 
-    /// Cleans one element. Returns whether another one follows.
+    /// Cleans one element. Returns whether another element follows.
     pub(super) fn row(&mut self) -> Result<bool, Desynced> {
         self.rewriter.copier.token()?;
         let start = self.rewriter.copier.written();

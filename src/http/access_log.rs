@@ -36,7 +36,7 @@ pub(super) struct InFlight {
     peer: Option<SocketAddr>,
     /// The meeting for the log line; `None` unless `telemetry.log_meeting_ids` is set.
     meeting: Option<MeetingId>,
-    /// The status of the response. `None` if there is none, or if it is not a 2xx and the caller has probably
+    /// The status of the response. `None` if there is no response, or if it is not a 2xx and the caller has probably
     /// disconnected.
     answered: Option<u16>,
     span: Span,

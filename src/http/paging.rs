@@ -71,7 +71,7 @@ pub(super) struct PageToken {
     pub(super) slice: Slice,
 }
 
-/// The first byte of a token. A token of another version is rejected, and its caller starts again.
+/// The first byte of a token. A token of another version is rejected, and the caller must start again.
 const VERSION: u8 = 2;
 /// The length of a token without its checksum: version, kind and type, tag, offset and size.
 const LENGTH: usize = 1 + 1 + 16 + 4 + 2;

@@ -23,7 +23,7 @@ pub(super) enum Problem {
     IssuerUnavailable {
         retry_at: Option<Instant>,
     },
-    /// Purges require the operators' key, and the request has no key or another one.
+    /// Purges require the operators' key, and the request has no key or a wrong key.
     UnknownOperator,
     InvalidMeetingId(InvalidMeetingId),
     InvalidQuery {
@@ -31,7 +31,7 @@ pub(super) enum Problem {
         /// The sentence that names the parameter and the valid values.
         detail: Cow<'static, str>,
     },
-    /// The token is not one of ours, or its snapshot is gone.
+    /// The token was not issued by this service, or its snapshot is gone.
     InvalidPageToken,
     ParticipantNotFound,
     /// No route has this path.
@@ -281,8 +281,8 @@ mod tests {
     use super::*;
     use crate::cache::policy::is_covered_by_stale;
 
-    /// A new problem or reason does not compile until it is added here. Add a new problem to [`Problem::each`], too;
-    /// otherwise `/openapi.json` lacks it.
+    /// A new problem or reason does not compile until it is added here. A new problem must also be added to
+    /// [`Problem::each`]; otherwise `/openapi.json` lacks it.
     fn place(problem: &Problem) -> usize {
         match problem {
             Problem::UnknownCaller(_) => 0,

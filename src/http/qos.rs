@@ -92,7 +92,7 @@ async fn next_slice(
     response::build(exchange, found, slice)?.await
 }
 
-/// Returns the snapshot that the token names, from this replica or another one.
+/// Returns the snapshot that the token names, from this replica or another replica.
 pub(super) async fn paged_snapshot(
     exchange: Exchange<'_>,
     requested: RequestedKey,

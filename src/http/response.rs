@@ -65,7 +65,7 @@ fn head(
     mut form: RequestedForm,
 ) -> Result<(HttpResponse, Representation), Problem> {
     let Exchange { request, state, context } = exchange;
-    // A hit was decided as of the request's arrival, so its age is computed for that time, too. Any other request has
+    // A hit was decided as of the request's arrival, so its age is computed for the same time. Any other request has
     // waited since it arrived, so its age is computed now.
     let now = if provenance.is_cached() { context.received } else { Instant::now() };
     // Computed once, because the difference of two instants takes as many instructions as a header.

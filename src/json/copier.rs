@@ -1,4 +1,4 @@
-//! Copies the source to the output in long runs, except for what is replaced or dropped.
+//! Copies the source to the output in long runs, except for parts that are replaced or dropped.
 
 use super::cursor::{Cursor, Desynced};
 

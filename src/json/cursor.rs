@@ -64,7 +64,7 @@ impl<'a> Cursor<'a> {
         if self.take_if(punctuation) { Ok(()) } else { Err(Desynced) }
     }
 
-    /// Steps over a string.
+    /// Steps over a string, and returns it.
     #[inline]
     pub(crate) fn text(&mut self) -> Result<Text<'a>, Desynced> {
         if self.token()? != b'"' {

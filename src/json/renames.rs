@@ -15,11 +15,11 @@ pub(crate) enum Ties {
     NoneStays,
 }
 
-/// The open objects whose keys are compared, and the renames to undo in closed ones.
+/// The open objects whose keys are compared, and the renames to undo in closed objects.
 pub(crate) struct Renames<'a> {
     ties: Ties,
     open: Vec<ObjectKeys>,
-    /// The keys of all open objects. The keys of an object follow those of its parent.
+    /// The keys of all open objects, from the outermost object to the innermost.
     keys: Vec<SeenKey<'a>>,
     /// The entries to restore, each with its key in the source, without quotes.
     undo: Vec<(&'a [u8], Undo<'a>)>,

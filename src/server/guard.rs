@@ -50,7 +50,7 @@ pub(super) struct Guard<S> {
     begins_body: bool,
     /// The deadline of the current body.
     body_until: Instant,
-    /// The deadline of a write, while the peer accepts nothing.
+    /// The deadline of a write; `None` unless the peer has stopped accepting bytes.
     write_until: Option<Instant>,
 }
 

@@ -56,7 +56,7 @@ impl Drop for HoldPermit {
 }
 
 impl Compressors {
-    /// Takes idle compressors from the pool, or makes new ones.
+    /// Takes idle compressors from the pool, or makes new compressors.
     pub(super) fn take() -> io::Result<Self> {
         if let Some(idle) = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(idle);

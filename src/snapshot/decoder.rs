@@ -38,8 +38,8 @@ impl BodyDecoder {
         self.left
     }
 
-    /// Decodes up to `at_most` bytes, and returns those of them that are in the range. Returns an empty part before
-    /// the range begins, and `None` at the end.
+    /// Decodes up to `at_most` bytes, and returns the part of them that is in the range. Returns an empty part
+    /// before the range begins, and `None` at the end.
     ///
     /// # Errors
     /// The gzip is corrupt, which would be a bug.

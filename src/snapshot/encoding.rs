@@ -6,9 +6,9 @@ vocabulary! {
     /// A content coding (RFC 9110, 8.4.1). If the caller has no preference, the earlier coding is used, unless only
     /// the later one is stored. The word is the coding's name in `Accept-Encoding` and `Content-Encoding`.
     pub enum Coding {
-        /// RFC 8878.
+        /// Zstandard (RFC 8878).
         Zstd = "zstd",
-        /// RFC 1952.
+        /// gzip (RFC 1952).
         Gzip = "gzip",
         /// Not compressed.
         Identity = "identity",

@@ -19,8 +19,8 @@ pub(super) const SMALL: u64 = 16 * 1024;
 const PARTS: usize = 6;
 
 pub(super) struct EncodedParts {
-    /// Values of response headers. They are not in the bodies' allocation because actix keeps the headers of a finished
-    /// response until it reuses their memory for another one, and would keep the bodies alive with them.
+    /// Values of response headers. actix keeps the headers of a finished response until it reuses their memory. In
+    /// the same allocation as the bodies, the headers would keep the bodies alive.
     headers: Bytes,
     gzip_and_plain: Bytes,
     /// The end of each part in its allocation, where the next one begins.

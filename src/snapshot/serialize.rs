@@ -112,7 +112,7 @@ impl Snapshot {
         bytes
     }
 
-    /// Decodes a record of [`Snapshot::to_bytes`]; `None` if it is inconsistent or exceeds the bounds.
+    /// Decodes a record that [`Snapshot::to_bytes`] encoded; `None` if it is inconsistent or exceeds the bounds.
     pub fn from_bytes(
         key: SnapshotKey,
         bytes: &[u8],

@@ -57,7 +57,7 @@ impl RequestCount {
         self.recent.load(Ordering::Relaxed) > 0
     }
 
-    /// Adds the recent requests to the earlier ones, and returns the sum.
+    /// Adds the recent requests to the earlier requests, and returns the sum.
     pub(crate) fn add_up(&self) -> u8 {
         let recent = self.recent.swap(0, Ordering::Relaxed);
         let sum = (self.earlier.load(Ordering::Relaxed) + recent).min(Self::MAX);

@@ -1,7 +1,7 @@
 //! Writes an event as a line of JSON: time, level, the event's fields, and its module.
 //!
-//! The fields are those of tracing-subscriber's flattened JSON, but they are written directly into the buffer of lines. With the
-//! library's formatter, the log line of a hit cost as much as the rest of the hit.
+//! The fields are the same as in tracing-subscriber's flattened JSON, but they are written directly into the buffer
+//! of lines. With the library's formatter, the log line of a hit cost as much as the rest of the hit.
 
 use std::{cell::RefCell, fmt::Debug, time::SystemTime};
 

@@ -176,7 +176,7 @@ impl SharedBuffers {
     }
 }
 
-/// Lines that are being written. Dropping the batch counts the remaining ones as dropped.
+/// Lines that are being written. Dropping the batch counts the remaining lines as dropped.
 struct Batch<'a> {
     lines: &'a [u8],
     dropped: &'a AtomicU64,

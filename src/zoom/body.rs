@@ -16,7 +16,7 @@ use super::{
     memory::{BodyBytes, NoRoom},
 };
 
-/// The most that is allocated before the first part arrives, in bytes, however large the announced body is.
+/// The maximum number of bytes that are allocated before the first part arrives, however large the announced body is.
 const INITIAL_CAPACITY: usize = 64 * 1024;
 /// The part of an error body that is read, in bytes. Zoom's bodies have a few hundred bytes, and a proxy's error page begins with
 /// its message.

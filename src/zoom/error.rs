@@ -19,7 +19,7 @@ pub(crate) enum CallError {
     CredentialsRejected { lack: Lack, zoom_error: ZoomError },
     RateLimited {
         kind: LimitKind,
-        /// The time until `Retry-After`; `None` if there is none, or if it has passed.
+        /// The time until `Retry-After`; `None` if the response has none, or if the time has passed.
         retry_after: Option<Duration>,
         zoom_error: ZoomError,
     },

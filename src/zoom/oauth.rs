@@ -65,7 +65,7 @@ impl AccessTokens {
         replicas: Option<crate::cluster::Cluster>,
     ) -> Self {
         Self(Rc::new(TokenStore {
-            // This replica waits for another replica's request as long as for one of its own.
+            // This replica waits for another replica's request as long as for its own.
             shared: ClusterToken::new(replicas, config.request_timeout, upstream.redactor.clone()),
             sources: Sources::new(config, upstream.redactor.clone()),
             endpoint: Endpoint::new(upstream, config.request_timeout),
@@ -163,9 +163,9 @@ impl AccessTokens {
         }
     }
 
-    /// Stops all calls, because Zoom refuses our scopes or the plan, which only an operator can change. Drops the token,
-    /// because Zoom fixed its scopes when it issued the token: an added scope applies only to new ones.
-    /// `scope` names the scope that is missing, if one is.
+    /// Stops all calls, because Zoom refuses our scopes or the plan, which only an operator can change. Drops the
+    /// token, because Zoom fixed its scopes when it issued the token: an added scope applies only to new tokens.
+    /// `scope` names the missing scope, if a scope is missing.
     pub(crate) fn reject(&self, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
         // Calls in flight together are refused together; only the first one starts the backoff.
         self.refused(Instant::now()).unwrap_or_else(|| self.back_off(zoom_error, zoom_error.clone(), scope))

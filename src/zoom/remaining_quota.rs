@@ -1,7 +1,7 @@
 //! Reads how many of the day's calls the account has left: `X-RateLimit-Remaining`, if it is about the daily limit.
 //!
-//! Zoom's older documentation has these headers, today's does not, and live responses lack them. So they are a hint:
-//! they count only if they are present and consistent.
+//! Zoom's older documentation has these headers, today's does not, and live responses lack them. The headers are
+//! therefore only a hint, and count only if they are present and consistent.
 
 /// Reads the number from a response's headers, whose names are in lower case here.
 pub(super) fn read(header: impl Fn(&str) -> Option<String>) -> Option<u64> {
@@ -9,7 +9,7 @@ pub(super) fn read(header: impl Fn(&str) -> Option<String>) -> Option<u64> {
     if !is(&header("x-ratelimit-type")?, "Daily-limit") {
         return None;
     }
-    // Our calls come from the pool of "Heavy" calls, which also covers the resource-intensive ones.
+    // Our calls come from the pool of "Heavy" calls, which also covers resource-intensive calls.
     if header("x-ratelimit-category").is_some_and(|category| !is(&category, "Heavy")) {
         return None;
     }

@@ -35,7 +35,7 @@ impl Secret {
 pub enum SecretSource {
     /// Set in a configuration file or the environment.
     Inline(Secret),
-    /// In a file of its own, without its trailing newline.
+    /// In a separate file, without its trailing newline.
     File(PathBuf),
 }
 

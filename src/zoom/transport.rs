@@ -71,7 +71,7 @@ struct Dialer {
     tls: Option<TlsConnector>,
     proxy: Option<ProxySource>,
     redactor: Redactor,
-    /// The maximum time of each step.
+    /// The maximum time of each step to a connection.
     timeout: Duration,
 }
 

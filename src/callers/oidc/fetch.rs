@@ -179,7 +179,7 @@ impl KeyFetcher {
 fn place(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
-    // These fail only for URLs without a host.
+    // `set_username` and `set_password` fail only for URLs without a host.
     let _has_host = url.set_username("").is_ok() && url.set_password(None).is_ok();
     url.into()
 }

@@ -87,7 +87,8 @@ impl Issuer {
         true
     }
 
-    /// Puts the fetched keys into use, or keeps the present ones and tries again later. Logs changes between success and failure.
+    /// Puts the fetched keys into use, or keeps the current keys and tries again later. Logs changes between success
+    /// and failure.
     pub(in crate::callers) fn end_fetch(&self, fetched: Result<KeySet, String>, now: Instant) {
         let has_keys = self.keys.load().is_some();
         let issuer = self.entry.name.as_str();

@@ -21,7 +21,7 @@ impl TokenRule {
         self.subjects.is_empty() && self.group.is_none()
     }
 
-    /// Returns the claims that assign a token to the caller, with the keys and in the form of the callers' file.
+    /// Returns the claims that assign a token to the caller, as keys and values of the callers' file.
     pub(in crate::callers) fn claims(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let subjects = self.subjects.iter().map(|subject| {
             let account = subject.strip_prefix(SERVICE_ACCOUNT).and_then(|account| account.split_once(':'));

@@ -18,9 +18,9 @@ use super::{
     verifier,
 };
 
-/// The maximum length of a token. Tokens with hundreds of groups have some KiB.
+/// The maximum length of a token. Tokens with hundreds of groups take a few KiB.
 const MAX_LENGTH: usize = 16 * 1024;
-/// The maximum difference between the clocks of issuer and service.
+/// The maximum difference between the clocks of issuer and service that is tolerated.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 /// The reason why a token is refused.

@@ -11,7 +11,7 @@ pub(super) struct ReadPath<'p> {
     /// The part of both operations' ids that follows `get` or `head`.
     pub(super) operation: &'p str,
     pub(super) parameters: Vec<&'p str>,
-    /// The summary and the description of `GET`, and those of `HEAD`. The description can be empty.
+    /// The summary and the description of each method. A description can be empty.
     pub(super) get: [&'p str; 2],
     pub(super) head: [&'p str; 2],
     /// Whether callers need a key, if callers are configured.

@@ -39,7 +39,8 @@ pub(super) struct RowView<'h> {
     limits: &'h SummaryLimits,
 }
 
-/// A strip as SVG paths. A column is one unit wide; the height shows the level, too, for print and the colour-blind.
+/// A strip as SVG paths. A column is one unit wide. The height also shows the level, for print and for colour-blind
+/// readers.
 pub(super) struct StripView {
     pub(super) medium: &'static str,
     pub(super) title: String,

@@ -157,8 +157,8 @@ fn no_participant(id: &str, hidden: HiddenFields) -> Cow<'static, str> {
 }
 
 /// Returns the status, the code and the message of Zoom's response, or the given ones where the response has none. A
-/// status below 400 is not an error's, so the given status replaces it. Zoom's message is withheld from a caller
-/// from whom fields are hidden.
+/// status below 400 is no error, so the given status replaces it. Zoom's message is withheld from a caller from whom
+/// fields are hidden.
 fn zooms_own(
     (zoom, hides): (Option<&ZoomError>, bool),
     status: u16,

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use crate::view::{select::time_in, summary::Participant};
 
 const MINUTES_A_DAY: i64 = 24 * 60;
-/// The longest gap between samples of one meeting, in minutes. A longer gap separates the meeting from another one,
-/// or from samples with a wrong clock. Somebody is measured in nearly every minute of a meeting, and 12 hours are
-/// less than the time between two daily meetings.
+/// The longest gap between samples of one meeting, in minutes. A longer gap separates the meeting from another
+/// meeting, or from samples with a wrong clock. Somebody is measured in nearly every minute of a meeting, and 12
+/// hours are less than the time between two daily meetings.
 const LONGEST_GAP: i64 = 12 * 60;
 /// The maximum number of different hours that are remembered: about six weeks.
 const MOST_HOURS: usize = 1_024;
@@ -35,7 +35,7 @@ impl TimeAxis {
         Some(minutes / self.minutes).filter(|column| *column < self.columns)
     }
 
-    /// Returns whether a time of day can be ambiguous.
+    /// Returns whether the axis is longer than a day, so that a time of day can be ambiguous.
     pub(crate) fn is_longer_than_a_day(&self) -> bool {
         i64::try_from(self.columns.saturating_mul(self.minutes)).is_ok_and(|minutes| minutes > MINUTES_A_DAY)
     }

@@ -18,9 +18,9 @@ pub enum FieldClass {
     Device,
     /// Every caller sees the field.
     Shown,
-    /// Every caller sees numbers and booleans.
+    /// Every caller sees the value if it is a number or a boolean.
     Number,
-    /// Every caller sees the samples, with [`SampleClass`] deciding about each value.
+    /// Every caller sees the list of samples. [`SampleClass`] decides about each value in it.
     Samples,
     /// Every caller sees only the booleans in the field, because the content of a field that Zoom adds is not known.
     Unknown,

@@ -41,7 +41,7 @@ pub fn is_pseudonym(text: &str) -> bool {
         && text.strip_prefix("p-").is_some_and(|digits| digits.bytes().all(is_digit))
 }
 
-/// Returns the pseudonym of a person. `context` is that of the meeting.
+/// Returns the pseudonym of a person. `context` is the HMAC context of the meeting.
 pub(super) fn pseudonym(mut context: hmac::Context, person: &[u8]) -> [u8; PSEUDONYM_LENGTH] {
     context.update(person);
     let digest = context.sign();

@@ -37,7 +37,7 @@ pub(super) enum RedactionScope {
     Number,
     /// A text that is shown if it is a known word.
     Word,
-    /// A resolution: a number, or an object with two.
+    /// A resolution: a number, or an object with two numbers.
     Resolution,
     /// Any other value below `user_qos`. Its texts and numbers are hidden.
     Unknown,

@@ -1,4 +1,4 @@
-//! The columns of rows: known ones in a fixed order, then all others in the order in which they first appear.
+//! The columns of rows: known columns in a fixed order, then all others in the order in which they first appear.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ const MEDIA_GROUPS: [(&str, bool); 6] = [
 ];
 const CPU_GROUP: &str = "cpu_usage";
 
-/// How many columns can be added to the known ones. Every row of CSV has a cell for each.
+/// The maximum number of columns that are added to the known columns. Every row of CSV has a cell for each column.
 const MOST_MORE: usize = 1_000;
 
 /// A part of the columns; all columns of a part stand together.

@@ -44,7 +44,7 @@ struct Frequency {
 }
 
 impl CommonValues {
-    /// Adds a participant with the JSON text of each field, if that is a text.
+    /// Counts a participant. `fields` has the JSON text of each compared field. Only texts are counted.
     pub(super) fn add(&mut self, fields: &[Option<&[u8]>], is_affected: bool) -> Result<(), Desynced> {
         self.participants += 1;
         self.affected += usize::from(is_affected);
@@ -90,8 +90,8 @@ impl CommonValues {
         })
     }
 
-    /// Returns whether the value is frequent enough. Example: 2 of 41 participants are affected. Both use Wifi, and so do 18 of
-    /// all 41. 2/2 is more than twice 18/41, so Wifi is common.
+    /// Returns whether the value is frequent enough. Example: 2 of 41 participants are affected, and both use Wifi.
+    /// Of all 41, 18 use Wifi. 2/2 is more than twice 18/41, so Wifi is common.
     fn is_common(&self, value: &Frequency) -> bool {
         value.affected >= LEAST_AFFECTED
             && value.affected * self.participants >= TIMES_AS_FREQUENT * value.participants * self.affected

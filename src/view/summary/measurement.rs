@@ -46,7 +46,7 @@ impl SampleCount {
 /// A measurement of a group, with its values in all samples.
 pub(in crate::view) struct Measurement<'a> {
     pub(in crate::view) key: SummaryKey<'a>,
-    /// The limit that a minute must not exceed; `None` if there is none for this measurement.
+    /// The limit that a minute must not exceed; `None` if this measurement has no limit.
     pub(in crate::view) limit: Option<f64>,
     samples: SampleCount,
     values: Vec<f64>,

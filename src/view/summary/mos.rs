@@ -1,10 +1,10 @@
 //! Estimates how people would rate a call: the mean opinion score, from 1 (bad) to 4.5.
 
-/// Returns the estimate for one minute: a simplified E-model (ITU-T G.107), with the latency that Zoom reports, which is
-/// that of a round trip. Returns `None` if the values are too large to calculate with.
+/// Returns the estimate for one minute, by a simplified E-model (ITU-T G.107). `latency_ms` is the time of a round
+/// trip, as Zoom reports it. Returns `None` if the values are too large to calculate with.
 ///
-/// For example, 126 ms, 6 ms of jitter and 0.3 % of loss have an effective latency of 148 ms, a rating of
-/// 94.768 − 3.7 − 0.75 = 90.318 and a score of 4.35.
+/// For example, 126 ms, 6 ms of jitter and 0.3 % of loss have an effective latency of 148 ms, a rating of 94.768 −
+/// 3.7 − 0.75 = 90.318 and a score of 4.35.
 pub(super) fn estimate(latency_ms: f64, jitter_ms: f64, loss_percent: f64) -> Option<f64> {
     let effective = latency_ms + 2.0 * jitter_ms + 10.0;
     let delay = if effective < 160.0 { effective / 40.0 } else { (effective - 120.0) / 10.0 };

@@ -23,7 +23,7 @@ pub(super) struct MemoryLedger {
     pub(super) expected: usize,
     /// Flights that wait for memory for their first page.
     pub(super) first_page: BTreeMap<FlightId, Wake>,
-    /// Flights that keep pages and wait for memory for another one.
+    /// Flights that keep pages and wait for memory for another page.
     next_page: BTreeMap<FlightId, Wake>,
     /// Bodies that wait for this many more bytes.
     pub(super) bodies: BTreeMap<FlightId, (usize, Wake)>,

@@ -24,8 +24,8 @@ use crate::{
 /// How long a starting replica waits for Redis. If it asked Zoom immediately, a rollout would request one token for
 /// each replica. A replica without Redis makes no call in its first 3 s anyway (`cluster/standalone`).
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// While another replica makes the request, this one waits for the event with the outcome. In case the event is lost or that
-/// replica ends, it also looks the token up at this interval.
+/// How often this replica looks the token up while another replica makes the request. Normally an event announces
+/// the outcome, but the event can be lost, and the other replica can end.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) enum Acquired {

@@ -121,7 +121,7 @@ impl AccessTokens {
         }
     }
 
-    /// Records a failed renewal. If `retry_at` is set, no request is made before it.
+    /// Records a failed renewal. If `retry_at` is set, no request is made before that time.
     fn fail(&self, zoom_error: Option<ZoomError>, retry_at: Option<Instant>) -> Failure {
         self.0.metrics.count_access_token_renewals(RenewalResult::Failed);
         tracing::warn!(

@@ -1,5 +1,5 @@
-//! The current token or, if there is none, the failure that says why, and the time before which no token is
-//! requested. Pure: callers pass the time.
+//! The state of the access token: the current token, the failures that prevent a request, and the time before which
+//! no token is requested. Pure: callers pass the time.
 
 use std::time::Instant;
 

@@ -75,7 +75,7 @@ pub(crate) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
             }
             (Cause::Refused, error.kind().to_string(), true)
         }
-        // awc's own timeout is longer than all of ours together, so it fires only if the thread was stuck.
+        // awc's own timeout is longer than all our timeouts together, so it fires only if the thread was stuck.
         SendRequestError::Connect(ConnectError::Timeout) => {
             (Cause::Timeout, "no connection in time".to_owned(), true)
         }

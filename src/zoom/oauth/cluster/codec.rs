@@ -1,4 +1,4 @@
-//! The access token, or why there is none, as replicas exchange it over Redis.
+//! The access token, or the reason why there is no token, as replicas exchange it over Redis.
 
 use std::time::Instant;
 
