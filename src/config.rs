@@ -140,8 +140,8 @@ impl Config {
         Self::load(files, std::env::vars_os())
     }
 
-    /// Like [`Self::from_process`], but also checks the files of issuers. If `files_may_be_missing`, a missing file is only a
-    /// warning: it is mounted where the service runs, and not necessarily where its configuration is checked.
+    /// Like [`Self::from_process`], but also checks the files of issuers. If `files_may_be_missing`, a missing file
+    /// is only a warning: it may be mounted where the service runs, but not where its configuration is checked.
     pub(crate) fn check_process(
         files: &[PathBuf],
         files_may_be_missing: bool,

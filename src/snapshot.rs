@@ -56,7 +56,7 @@ pub struct Snapshot {
     pub key: SnapshotKey,
     /// Distinguishes the snapshots of the meeting.
     pub(crate) tag: Tag,
-    /// Bytes of the uncompressed body.
+    /// The length of the uncompressed body, in bytes.
     pub length: u64,
     /// The cost of fetching the meeting again, in Zoom calls.
     pub(crate) pages: u32,
@@ -152,8 +152,8 @@ impl Snapshot {
         self.usage.paged.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the snapshot must be published to other replicas now, because callers page through it. If so, it
-    /// need not be published again for `every`.
+    /// Returns whether the snapshot must be published to other replicas now, because callers page through it. If so,
+    /// the next publication is due after `every`.
     pub(crate) fn claim_publication(&self, now: Instant, every: Duration) -> bool {
         let (age, publish_at) = (self.age(now), &self.usage.publish_at_ms);
         let (due, next) = (publish_at.load(Ordering::Relaxed), millis(age + every));

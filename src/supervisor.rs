@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 #[derive(Clone)]
 pub(crate) struct Supervisor(mpsc::UnboundedSender<&'static str>);
 
-/// Reports the end of a task. It is dropped with the task's future, even if the task panicked.
+/// Reports the end of a task when it is dropped. The task's future owns it, so it also reports a task that panicked.
 struct EndGuard {
     task: &'static str,
     to: mpsc::UnboundedSender<&'static str>,

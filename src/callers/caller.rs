@@ -67,13 +67,13 @@ pub(crate) struct Caller {
     /// A number that does not change while the process runs, even if the entry is removed and added again.
     pub(crate) id: u32,
     pub(crate) name: CallerName,
-    /// Its share of the permits relative to the other waiting callers; at least 1.
+    /// The caller's share of the permits, relative to the other waiting callers; at least 1.
     pub(crate) weight: u32,
     /// The maximum number of calls in any 60 seconds.
     pub(crate) calls_per_minute: Option<NonZeroU32>,
     /// The maximum number of calls in a UTC day.
     pub(crate) calls_per_day: Option<NonZeroU32>,
-    /// The fields that no response to it may contain.
+    /// The fields that no response to this caller may contain.
     pub(crate) hide: HiddenFields,
     /// The calls of this caller, which are kept when the entry changes.
     pub(super) ledger: SharedLedger,

@@ -34,9 +34,10 @@ pub(super) struct Ledger {
     /// The UTC day that `today` counts.
     day: u64,
     today: u64,
-    /// The requests refused on that day.
+    /// The requests refused on `day`.
     refused: u64,
-    /// The limit of the day that the caller has reached, and until when. The fetcher's thread sets it.
+    /// The daily limit that the caller has reached, and the time until which it applies. The fetcher's thread sets
+    /// it.
     pub(super) day_limit: Option<(Instant, CallerLimit)>,
 }
 
@@ -103,7 +104,7 @@ impl Ledger {
         self.calls.len()
     }
 
-    /// Returns the calls of this day, and the requests refused.
+    /// Returns the calls made and the requests refused on this day.
     pub(super) fn today(&self, day: u64) -> (u64, u64) {
         if self.day == day { (self.today, self.refused) } else { (0, 0) }
     }

@@ -11,7 +11,7 @@ use crate::{
     regular_file,
 };
 
-/// The maximum size of a file of certificates. All of Mozilla's take 250 KB.
+/// The maximum size of a file of certificates. All of Mozilla's certificates take 250 KB.
 pub(super) const MAX_CERTIFICATES_BYTES: u64 = 16 << 20;
 
 const PROXY: &str = "zoom.proxy";

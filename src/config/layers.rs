@@ -15,7 +15,7 @@ use crate::{
     toml_document::{Item, TomlDocument, integer},
 };
 
-/// The maximum size of a `--config` file: a hundred times one that sets every key.
+/// The maximum size of a `--config` file: a hundred times the size of a file that sets every key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The environment variables without `QOS_PROXY__` that the service reads, as many other programs do.

@@ -52,7 +52,7 @@ impl Reader {
         self.checks_issuer_files = true;
     }
 
-    /// If the file that `key` names is missing and may be, warns and returns true.
+    /// If the file that `key` names is missing and is allowed to be, warns and returns true.
     pub(super) fn skip_missing_file(&mut self, key: &str, path: &Path) -> bool {
         let skipped = self.may_skip(path);
         if skipped {
@@ -61,7 +61,7 @@ impl Reader {
         skipped
     }
 
-    /// Returns whether this file is missing and may be.
+    /// Returns whether this file is missing and is allowed to be.
     pub(super) fn may_skip(&self, path: &Path) -> bool {
         self.files_may_be_missing && !path.exists()
     }
@@ -155,7 +155,8 @@ impl Reader {
         inline.or(file.map(SecretSource::File))
     }
 
-    /// Reads the path of a file that can be set instead of `key`. Reports it if both are set, or if `check` rejects the file.
+    /// Reads the path of a file that can be set instead of `key`. Reports a problem if both are set, or if `check`
+    /// rejects the file.
     pub(super) fn file_instead_of(
         &mut self,
         key: &'static str,

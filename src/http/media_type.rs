@@ -96,7 +96,7 @@ fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
 fn negotiated(headers: &HeaderMap) -> Option<MediaType> {
     let ranges = ranges(headers);
     if ranges.is_empty() {
-        // The header is empty, or nothing in it is well formed: it counts as absent.
+        // The header is empty or completely malformed, so it counts as absent.
         return Some(MediaType::Json);
     }
     let mut best = (0.0, None);

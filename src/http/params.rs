@@ -107,7 +107,7 @@ pub(super) fn meeting(exchange: Exchange<'_>) -> Result<MeetingId, Problem> {
     parsed.map_err(Problem::InvalidMeetingId)
 }
 
-/// Returns the raw ids in the path; empty for those that the route does not have.
+/// Returns the raw ids in the path; empty for ids that the route does not have.
 pub(super) fn path_ids(exchange: Exchange<'_>) -> PathIds<'_> {
     let Exchange { request, context, .. } = exchange;
     context.route.and_then(|route| route.match_path(request.uri().path())).unwrap_or_default()

@@ -69,7 +69,7 @@ impl Methods {
 
 pub(super) struct Route {
     pub(super) listener: Listener,
-    /// The pattern of its paths, which is also its name in traces.
+    /// The pattern of the route's paths, which is also its name in traces.
     pub(super) path: &'static str,
     fixed: FixedParts,
     /// The route's name in the log.
@@ -183,7 +183,7 @@ impl Route {
         matches!(self.handler, Page | Qos | Summary | ZoomPage(_) | ZoomParticipant(_))
     }
 
-    /// Returns whether only callers with a key may use this route, if keys are configured.
+    /// Returns whether this route requires a credential, if callers are configured.
     pub(super) fn needs_caller(&self) -> bool {
         self.is_for_meetings() || self.handler == RouteHandler::FindMeeting
     }

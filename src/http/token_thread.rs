@@ -53,7 +53,7 @@ impl TokenThread {
         let Ok(Ok(turn)) = turn else { return Err(busy()) };
         let (token, callers) = (token.to_owned(), callers.clone());
         let work = move || {
-            // Held until the end, even if the caller disconnects before.
+            // Held until the end, even if the caller disconnects.
             let _turn = turn;
             callers.find_by_bearer(&token, Instant::now(), LookupPlace::BlockingThread)
         };

@@ -31,7 +31,7 @@ type ViewLock = tokio::sync::Mutex<Option<ViewBody>>;
 
 /// Limits and coordinates the making of views.
 pub struct ViewMaker {
-    /// Each thread makes one view.
+    /// Each thread makes one view at a time.
     threads: BlockingPool,
     /// One permit for each thread.
     permits: Arc<Semaphore>,
@@ -105,7 +105,7 @@ pub(super) async fn get(
     let (cache, snapshot) = (cache.clone(), Arc::clone(snapshot));
     let (view, redaction) = (view.clone(), redaction.cloned());
     let work = move || {
-        // Held until the view is made, even if the caller disconnects before.
+        // Held until the view is made, even if the caller disconnects.
         let _permits = permits;
         let plain = cache.bodies.plain(&snapshot);
         let meeting = VisibleMeeting::new(&snapshot, plain.as_ref(), redaction.as_ref());

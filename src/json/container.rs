@@ -16,7 +16,7 @@ impl Container {
     }
 
     /// Steps to the next member, and returns true. After the last one, steps past the closing bracket, and returns
-    /// false. The caller steps over each member.
+    /// false. The caller must step over each member itself.
     pub(crate) fn next(&mut self, input: &mut Cursor<'_>) -> Result<bool, Desynced> {
         if !std::mem::replace(&mut self.begun, true) {
             return Ok(!input.take_if(self.close));

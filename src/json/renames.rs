@@ -27,8 +27,8 @@ pub(crate) struct Renames<'a> {
 
 struct ObjectKeys {
     begin: usize,
-    /// The bits of all recorded keys. Different bits prove that no two keys collide, and that is nearly always the
-    /// case. Some keys share a bit.
+    /// The bits of all recorded keys. Keys with different bits cannot collide, and nearly always all bits differ.
+    /// Keys that share a bit may collide.
     seen: u64,
     may_collide: bool,
 }

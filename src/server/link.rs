@@ -86,7 +86,8 @@ where
     }
 }
 
-/// Returns the response if the guard and actix disagree on the end of a head. The connection cannot be used any more.
+/// Builds the response for a connection on which the guard and actix disagree about the end of a head. The
+/// connection cannot be used any more.
 fn unexpected() -> Response<BoxBody> {
     let mut response = Response::bad_request();
     response.head_mut().set_connection_type(ConnectionType::Close);

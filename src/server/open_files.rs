@@ -24,8 +24,8 @@ pub(super) fn reserve_for(wanted: u32) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
-/// Raises the soft limit, and returns it. Shells and service managers start processes with 1,024, because programs that use
-/// `select` cannot handle more, and expect other programs to raise it.
+/// Raises the soft limit, and returns it. Shells and service managers start processes with a limit of 1,024, because
+/// programs that use `select` cannot handle more. Other programs are expected to raise the limit.
 fn raise_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

@@ -8,7 +8,7 @@ use flate2::bufread::DeflateDecoder;
 
 /// The header of a gzip member (RFC 1952): deflate, no name, no time, unknown system.
 pub(super) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// Bytes that are decompressed at a time.
+/// The number of bytes that are decompressed at a time.
 const STEP: usize = 64 * 1024;
 
 /// Decodes a range of a body: `left` bytes after the first `skip`.

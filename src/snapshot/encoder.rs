@@ -180,7 +180,7 @@ mod tests {
             let encoded = encode(&head, &parts, 1 << 20);
             let (zstd, gzip, plain) = pieces(&encoded);
             let mut decoded = Vec::new();
-            // This decoder reads only one member, and fails on anything after it.
+            // This decoder reads only one member. The assertion below checks that nothing follows it.
             let mut gzip = flate2::bufread::GzDecoder::new(gzip);
             gzip.read_to_end(&mut decoded).unwrap();
             prop_assert_eq!(&decoded, &whole);

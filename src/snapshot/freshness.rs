@@ -12,7 +12,8 @@ use super::key::{MeetingType, SnapshotKey};
 pub struct FreshnessConfig {
     /// For a live meeting, or a past meeting that is not settled.
     pub live_fresh: Duration,
-    /// For a live meeting without participants, because somebody may join soon. Never longer than `live_fresh`.
+    /// For a live meeting without participants, because somebody may join soon. A value above `live_fresh` counts as
+    /// `live_fresh`.
     pub empty_live_fresh: Duration,
     /// For a settled past meeting, requested by UUID.
     pub past_fresh: Duration,

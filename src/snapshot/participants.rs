@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{decoder::BodyDecoder, document::RowIndex};
 
-/// How many bytes are decoded at once.
+/// The maximum number of bytes that are decoded at a time.
 const CHUNK: usize = 64 * 1024;
 
 /// Reads a range of a snapshot's participants, each with its exact text in the body.

@@ -36,7 +36,7 @@ struct Header {
     fetched_at_ms: u64,
     fresh_for_ms: u64,
     unstretched_ms: Option<u64>,
-    /// The start of each participant, counted from the start of the one before, which keeps the numbers small.
+    /// The start of each participant, counted from the start of the previous one, which keeps the numbers small.
     rows: Vec<u64>,
     rows_end: u64,
     gzip: usize,

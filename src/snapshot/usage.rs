@@ -10,7 +10,7 @@ use std::{
 pub struct RefreshSample {
     /// The Zoom calls that the newer snapshot took.
     pub pages: u32,
-    /// The time from the older snapshot's fetch to the newer one's.
+    /// The time between the fetches of the older and the newer snapshot.
     pub lived: Duration,
     /// The part of `lived` by which stretching delayed the refresh: a caller made a request earlier, and got the older snapshot.
     pub postponed: Duration,
@@ -32,8 +32,8 @@ pub(super) struct SnapshotUsage {
 
 /// The requests for a meeting that its snapshots have served, for the choice of the snapshots to evict.
 ///
-/// Counts to [`RequestCount::MAX`] and no further, so that the hits of a popular meeting do not write to memory that all workers
-/// read. Two workers that count at the same moment may count one.
+/// Counts to [`RequestCount::MAX`] and no further, so that the hits of a popular meeting do not write to memory that
+/// all workers read. Two workers that count at the same moment may count only one request.
 #[derive(Default)]
 pub(crate) struct RequestCount {
     /// The requests since the last [`RequestCount::add_up`].

@@ -121,8 +121,8 @@ pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) ->
             rejected(Lack::Plan, zoom_error)
         }
         (Some(300), _) if text.contains("page token") => CallError::PageTokenRefused(zoom_error),
-        // The meeting endpoint sends the first text for a webinar's id, and the webinar endpoint the second for a
-        // meeting's.
+        // The meeting endpoint sends the first text for the id of a webinar. The webinar endpoint sends the second
+        // text for the id of a meeting.
         (Some(300), _) if text.contains("webinar") || text.contains("access meeting info") => {
             CallError::OtherKind(zoom_error)
         }

@@ -80,7 +80,7 @@ impl FlightMemory {
         drop(body);
     }
 
-    /// Records that what the flight keeps has been packed into `bytes`.
+    /// Records that the pages that the flight keeps have been packed into `bytes`.
     pub(crate) fn repack(&self, bytes: usize) {
         self.memory.change(|ledger| ledger.repack(self.number, bytes));
     }

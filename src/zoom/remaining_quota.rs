@@ -3,7 +3,7 @@
 //! Zoom's older documentation has these headers, today's does not, and live responses lack them. The headers are
 //! therefore only a hint, and count only if they are present and consistent.
 
-/// Reads the number from a response's headers, whose names are in lower case here.
+/// Reads the number from a response's headers. `header` gets names in lower case.
 pub(super) fn read(header: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let is = |value: &str, word: &str| value.trim().eq_ignore_ascii_case(word);
     if !is(&header("x-ratelimit-type")?, "Daily-limit") {

@@ -34,7 +34,7 @@ pub(super) struct ReadOptions {
     pub(super) redactor: Redactor,
 }
 
-/// The reason why there is no response, or no complete one.
+/// The reason why there is no response, or no complete response.
 pub(super) struct IncompleteResponse {
     pub(super) error: CallError,
     /// Whether no byte of the request can have reached Zoom.

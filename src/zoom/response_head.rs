@@ -17,7 +17,7 @@ pub(super) struct ResponseHead {
     pub(super) limit_type: Option<String>,
     pub(super) retry_after: Option<String>,
     pub(super) date: Option<SystemTime>,
-    /// The day's calls that all apps of the account together have left, if Zoom reports them.
+    /// The calls that all apps of the account together have left for the day, if Zoom reports them.
     pub(super) account_has_left: Option<u64>,
 }
 

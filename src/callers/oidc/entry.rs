@@ -8,7 +8,7 @@ use url::Url;
 #[derive(Clone, PartialEq, Eq)]
 pub(in crate::callers) struct IssuerEntry {
     pub(in crate::callers) name: String,
-    /// The `iss` of its tokens, which must be equal byte for byte.
+    /// The issuer's URL. The `iss` of a token must equal it byte for byte.
     pub(in crate::callers) url: String,
     pub(in crate::callers) audience: String,
     pub(in crate::callers) keys: KeySource,

@@ -30,7 +30,7 @@ pub(in crate::callers) struct Issuer {
     pub(in crate::callers) entry: IssuerEntry,
     keys: ArcSwapOption<KeySet>,
     schedule: Mutex<Schedule>,
-    /// Changes whenever a fetch ends.
+    /// Notified whenever a fetch ends.
     fetch_ended: watch::Sender<()>,
 }
 

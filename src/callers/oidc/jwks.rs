@@ -20,7 +20,7 @@ pub(in crate::callers) struct KeySet(Vec<Arc<SigningKey>>);
 
 pub(in crate::callers) struct SigningKey {
     id: Option<String>,
-    /// The algorithms that fit `kty`, `crv` and, if present, `alg`.
+    /// The algorithms that the key's `kty`, `crv` and, if it is set, `alg` allow.
     algorithms: Vec<Algorithm>,
     pub(super) decoding: DecodingKey,
     /// The key as the issuer sent it, by which it is recognized in a later set.

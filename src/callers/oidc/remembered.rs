@@ -39,8 +39,8 @@ struct TokenMap {
 struct RememberedToken {
     caller: Arc<Caller>,
     key: Arc<SigningKey>,
-    /// By the wall clock, as in the token. A deadline on the monotonic clock, which stands still while a machine is suspended,
-    /// would let an expired token pass.
+    /// The expiry on the wall clock, as in the token. The monotonic clock stands still while a machine is suspended,
+    /// so an expired token could pass.
     expires: SystemTime,
 }
 

@@ -20,7 +20,7 @@ use super::{
 
 /// The maximum length of a token. Tokens with hundreds of groups take a few KiB.
 const MAX_LENGTH: usize = 16 * 1024;
-/// The maximum difference between the clocks of issuer and service that is tolerated.
+/// The maximum tolerated difference between the clocks of the issuer and the service.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 /// The reason why a token is refused.
@@ -56,7 +56,7 @@ pub(crate) enum TokenError {
     NoCaller,
 }
 
-/// The result of a verification that did not succeed.
+/// The reason why a token could not be verified.
 pub(in crate::callers) enum Unverified {
     Refused(TokenError),
     /// This thread must not verify that many signatures now.

@@ -18,7 +18,7 @@ use crate::{
     toml_document::{Item, integer},
 };
 
-/// The permitted limits of a caller's calls.
+/// The permitted values of `calls_per_minute` and `calls_per_day`.
 const LIMITS: RangeInclusive<u32> = 1..=u32::MAX;
 
 const KEYS: [&str; 10] = [

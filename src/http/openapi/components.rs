@@ -101,7 +101,7 @@ fn meeting_id(name: &str) -> Value {
 
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn headers() -> Value {
-    // A header that is present on every response that lists it.
+    // Describes a header that is present on every response that lists it.
     let always = |schema: Value, description: &str| json!({ "required": true, "schema": schema, "description": description });
     let text = || json!({ "type": "string" });
     json!({

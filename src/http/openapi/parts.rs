@@ -14,7 +14,7 @@ pub(super) struct ReadPath<'p> {
     /// The summary and the description of each method. A description can be empty.
     pub(super) get: [&'p str; 2],
     pub(super) head: [&'p str; 2],
-    /// Whether callers need a key, if callers are configured.
+    /// Whether the path requires a credential, if callers are configured.
     pub(super) needs_key: bool,
     pub(super) responses: Value,
 }

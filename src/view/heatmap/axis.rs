@@ -13,9 +13,10 @@ const MINUTES_A_DAY: i64 = 24 * 60;
 const LONGEST_GAP: i64 = 12 * 60;
 /// The maximum number of different hours that are remembered: about six weeks.
 const MOST_HOURS: usize = 1_024;
-/// The maximum number of cells of one medium, so that a page of 1,000 participants stays small.
+/// The maximum number of cells of one medium, unless [`LEAST_COLUMNS`] requires more. It keeps a page of 1,000
+/// participants small.
 const MOST_CELLS: usize = 120_000;
-/// The minimum number of columns of a long meeting, however many participants it has.
+/// A meeting may always have this many columns, however many participants it has.
 const LEAST_COLUMNS: usize = 60;
 const MOST_COLUMNS: usize = 720;
 

@@ -44,7 +44,8 @@ struct Frequency {
 }
 
 impl CommonValues {
-    /// Counts a participant. `fields` has the JSON text of each compared field. Only texts are counted.
+    /// Counts a participant. `fields` has the JSON text of each compared field. A value that is not a text is
+    /// ignored.
     pub(super) fn add(&mut self, fields: &[Option<&[u8]>], is_affected: bool) -> Result<(), Desynced> {
         self.participants += 1;
         self.affected += usize::from(is_affected);

@@ -15,7 +15,7 @@ vocabulary! {
 }
 
 impl SummaryLimit {
-    /// Returns the largest value that it may have.
+    /// Returns the largest value that the limit may have.
     #[must_use]
     pub const fn largest(self) -> u32 {
         match self {
@@ -24,7 +24,7 @@ impl SummaryLimit {
         }
     }
 
-    /// Returns the limit for a measurement of a group; `None` if the measurement has none.
+    /// Returns the limit for a measurement of a group; `None` if the measurement has no limit.
     #[must_use]
     pub fn of(group: &[u8], measurement: &[u8]) -> Option<Self> {
         match (group, measurement) {
@@ -66,7 +66,7 @@ impl SummaryLimits {
         }
     }
 
-    /// Returns the value of the limit for a measurement of a group; `None` if the measurement has none.
+    /// Returns the value of the limit for a measurement of a group; `None` if the measurement has no limit.
     pub(super) fn of(&self, group: &[u8], measurement: &[u8]) -> Option<f64> {
         SummaryLimit::of(group, measurement).map(|limit| self.get(limit))
     }

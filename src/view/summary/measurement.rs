@@ -79,7 +79,7 @@ impl<'a> Measurement<'a> {
         Self { key, limit, samples, values, value_samples, over, worst, worst_sample }
     }
 
-    /// Adds a value, unless the sample has one already. Returns whether it was added and is above the limit.
+    /// Adds a value, unless the sample already has one. Returns whether the value was added and is above the limit.
     pub(super) fn add(&mut self, value: f64, sample: usize) -> bool {
         if !self.samples.add(sample) {
             return false;

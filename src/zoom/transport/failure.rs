@@ -63,8 +63,8 @@ impl From<TransportFailure> for actix_tls::connect::ConnectError {
     }
 }
 
-/// Returns the reason why a request got no response, and whether no byte of it was sent. No byte is sent without a
-/// connection, or if the only connection can no longer be trusted.
+/// Returns the reason why a request got no response, and whether no byte of it was sent. No byte is sent if there is
+/// no connection, or if the connection can no longer be trusted.
 pub(crate) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
     const MALFORMED: &str = "the response is malformed";
     let (cause, detail, never_left) = match error {

@@ -5,9 +5,9 @@ use httparse::{EMPTY_HEADER, Header, Response, Status};
 
 use super::malformed::Malformed;
 
-/// Headers in one head; Zoom's responses through Cloudflare have about 30.
+/// The maximum number of headers in one head. Zoom's responses through Cloudflare have about 30.
 const MOST_HEADERS: usize = 512;
-/// awc rejects heads with more than 96 headers.
+/// The maximum number of headers that are passed on. awc rejects heads with more than 96.
 const MOST_PASSED_ON: usize = 64;
 /// The headers that the rest of this service reads. All others, such as cookies and `cf-*`, are dropped here.
 const PASSED_ON: [&str; 9] = [

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The longest head of a proxy's response, in bytes.
+/// The maximum length of the head of a proxy's response, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Asks the proxy for a connection to `target`, as `host:port`. After that, the connection carries only our bytes.
@@ -32,7 +32,7 @@ pub(super) async fn open(
     let status = response.parse(&head).ok().and(response.code);
     match status {
         Some(200..=299) => Ok(()),
-        // tinyproxy responds 401, as if it were the origin.
+        // tinyproxy responds with 401, as if it were the origin.
         Some(status @ (401 | 407)) if authorization.is_some() => {
             Err(format!("it refuses our user or password ({status})"))
         }
