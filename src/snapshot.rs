@@ -403,7 +403,7 @@ pub(crate) mod tests {
         let sample =
             RefreshSample { pages: 7, lived: seconds(127), postponed: seconds(85), unstretched: seconds(30) };
         let seen = stretched.refresh_sample(7, after(127));
-        assert_eq!(seen, Some(sample), "wanted at 40 s, tried for at 125 s");
+        assert_eq!(seen, Some(sample), "requested at 40 s, refresh attempted at 125 s");
 
         let plain = refetched(1.0);
         plain.record_refresh_attempt(plain.fetched_instant + seconds(33));
@@ -414,7 +414,7 @@ pub(crate) mod tests {
         let forced = refetched(4.0);
         forced.record_refresh_attempt(forced.fetched_instant + seconds(60));
         let seen = forced.refresh_sample(1, forced.fetched_instant + seconds(61));
-        assert_eq!(seen, None, "somebody did not want it cached");
+        assert_eq!(seen, None, "a caller forced the refresh while the snapshot was fresh");
     }
 
     #[test]

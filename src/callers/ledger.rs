@@ -191,11 +191,11 @@ mod tests {
         ledger.reserve();
         assert_eq!(ledger.full_until(TWO, at(0)), None);
         ledger.reserve();
-        assert_eq!(ledger.full_until(TWO, at(0)), Some(at(60)), "their calls come now at the earliest");
+        assert_eq!(ledger.full_until(TWO, at(0)), Some(at(60)), "the calls come at 0 s at the earliest");
         ledger.release();
-        assert_eq!(ledger.full_until(TWO, at(1)), None, "one ended without a call");
+        assert_eq!(ledger.full_until(TWO, at(1)), None, "one flight ended without a call");
         ledger.record_call(at(2), DAY);
-        assert_eq!(ledger.full_until(TWO, at(3)), Some(at(62)), "one made its call, one is still reserved");
+        assert_eq!(ledger.full_until(TWO, at(3)), Some(at(62)), "one call made, one reserved");
     }
 
     #[test]

@@ -153,9 +153,9 @@ mod tests {
         };
         assert_eq!(fresh(MeetingType::Live, 0, &config()), 10);
         assert_eq!(fresh(MeetingType::Live, 1, &config()), 30);
-        assert_eq!(fresh(MeetingType::Past, 0, &config()), 30, "it is not settled, and stays so");
+        assert_eq!(fresh(MeetingType::Past, 0, &config()), 30, "no leave_time: never settled");
         let longer = FreshnessConfig { empty_live_fresh: HOUR, ..config() };
-        assert_eq!(fresh(MeetingType::Live, 0, &longer), 30, "never longer than any other");
+        assert_eq!(fresh(MeetingType::Live, 0, &longer), 30, "capped at live_fresh");
     }
 
     #[test]

@@ -159,7 +159,7 @@ mod tests {
         crc.update(&snapshot.decompress().unwrap());
         let is_true = |change: &dyn Fn(&mut Vec<Restart>)| checked(change) == Some(crc.sum());
         assert!(is_true(&|_| ()));
-        assert!(is_true(&|points| points.truncate(1)), "fewer points are true, too");
+        assert!(is_true(&|points| points.truncate(1)), "fewer points are also valid");
         for number in [0, u64::MAX, length, length + 1, points[1].gzip, points[1].body] {
             assert!(!is_true(&|points| points[0].gzip = number), "gzip {number}");
             assert!(!is_true(&|points| points[0].body = number), "body {number}");

@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct HeatmapRow {
     /// The participant's index in Zoom's list.
     pub(crate) number: usize,
-    /// The fields that the summary shows or compares and that the participant has, in that order.
+    /// The fields that the participant has: first those that the summary shows, then those that it compares.
     pub(crate) fields: Vec<(&'static str, String)>,
     /// How many samples have no time that can be read. No strip shows them.
     pub(crate) untimed: usize,

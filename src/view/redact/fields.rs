@@ -22,7 +22,8 @@ pub enum FieldClass {
     Number,
     /// Every caller sees the list of samples. [`SampleClass`] decides about each value in it.
     Samples,
-    /// Every caller sees only the booleans in the field, because the content of a field that Zoom adds is not known.
+    /// Every caller sees the value if it is a boolean. Any other value is null, because the content of a field that
+    /// Zoom adds is not known.
     Unknown,
 }
 

@@ -47,7 +47,7 @@ fn when_all_wait_only_the_newest_flight_with_pages_fails() {
         keep(flight, 40);
     }
     let mut waits = [&old, &young, &middle].map(|flight| flight.request_page().unwrap());
-    assert_eq!(waits.each_mut().map(woken), [None, None, None], "the new one does not wait yet");
+    assert_eq!(waits.each_mut().map(woken), [None, None, None], "the new flight does not wait yet");
     let mut begins = new.request_page().unwrap();
     assert_eq!(waits.each_mut().map(woken), [None, Some(false), None]);
     drop(young);
@@ -73,7 +73,7 @@ fn bodies_together_pass_the_bound_by_one_body_at_most() {
     for body in [&mut first, &mut second, &mut third] {
         assert!(body.grow(33).now_or_never().unwrap().is_ok());
     }
-    assert!(second.grow(BODY - 33).now_or_never().unwrap().is_ok(), "one goes beyond");
+    assert!(second.grow(BODY - 33).now_or_never().unwrap().is_ok(), "one body may exceed the bound");
     assert!(in_use(&memory) <= 100 + BODY);
     {
         let (mut waits, mut waits_too) = (Box::pin(third.grow(27)), Box::pin(first.grow(27)));

@@ -22,7 +22,8 @@ use crate::{
 
 /// A token is renewed in the background this long before it expires, or after half its lifetime if that is later.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
-/// A token is not used in this last part of its lifetime, because a call takes a moment to reach Zoom.
+/// A token is not used in this last part of its lifetime, or in its last tenth if that is shorter, because a call
+/// takes a moment to reach Zoom.
 const UNUSED_AT_END: Duration = Duration::from_secs(5);
 /// A token is used for at least this long, however slow the endpoint was. Otherwise a token that arrives late would be
 /// requested again and again without ever being used.
