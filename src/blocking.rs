@@ -12,8 +12,8 @@ use std::{
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
 
-/// The amount by which blocking threads are nicer than other threads. A worker that needs the same CPU gets nine times as much
-/// of it, so a flight still makes progress beside workers that are never idle.
+/// The amount by which blocking threads are nicer than other threads. A worker that needs the same CPU gets nine
+/// times as much of it, so a flight still makes progress beside workers that are never idle.
 const NICER_BY: i32 = 10;
 /// How long an idle blocking thread is kept: practically forever; see [`runtime`].
 const THREAD_KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);

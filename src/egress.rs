@@ -36,8 +36,8 @@ impl EnvironmentProxies {
 pub struct MoreRoots(Arc<[CertificateDer<'static>]>);
 
 impl MoreRoots {
-    /// Parses PEM. Skips everything that is not a certificate, because bundles contain comments and other objects. Returns `None`
-    /// if no certificate can be used.
+    /// Parses PEM. Skips everything that is not a certificate, because bundles contain comments and other objects.
+    /// Returns `None` if no certificate can be used.
     pub(crate) fn parse(pem: &[u8]) -> Option<Self> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
         let (usable, _) =

@@ -25,7 +25,7 @@ use crate::http::{self, AppState, Listener};
 
 /// The maximum number of connections that the kernel queues until they are accepted, if its `somaxconn` is not lower.
 const BACKLOG: u32 = 4096;
-/// The blocking threads of each HTTP worker, which decompress bodies.
+/// The number of blocking threads of each HTTP worker. They decompress bodies.
 const WORKER_BLOCKING_THREADS: usize = 2;
 /// The maximum number of the operators' connections. They have a limit of their own, so that callers cannot block probes.
 const OPERATORS_CONNECTIONS: usize = 128;

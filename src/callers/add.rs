@@ -111,8 +111,8 @@ impl Addition {
         Ok(Self { key, file })
     }
 
-    /// Returns the key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm than a valid
-    /// key that nobody saw.
+    /// Returns the key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm
+    /// than a valid key that nobody saw.
     pub(crate) fn key(&self) -> &CallerKey {
         &self.key
     }

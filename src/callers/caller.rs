@@ -86,8 +86,8 @@ pub(super) type SharedLedger = Arc<CallerLedger>;
 #[derive(Default)]
 pub(super) struct CallerLedger {
     calls: Mutex<Ledger>,
-    /// Whether the caller is held because its requests are mostly for meetings that do not exist. The fetcher's thread sets it; a
-    /// worker clears it when the caller gets a cached meeting.
+    /// Whether the caller is held because its requests are mostly for meetings that do not exist. The fetcher's
+    /// thread sets it; a worker clears it when the caller gets a cached meeting.
     is_held: AtomicBool,
     /// Whether a held caller has been served a meeting since the fetcher's thread last looked.
     has_found: AtomicBool,
@@ -133,8 +133,8 @@ impl Caller {
         self.ledger.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the limit that this caller has reached, and the earliest time at which a flight may start for it; `None` if one may
-    /// start now. The state of the day's limits may be a second old.
+    /// Returns the limit that this caller has reached, and the earliest time at which a flight may start for it;
+    /// `None` if one may start now. The state of the day's limits may be a second old.
     pub(crate) fn over_limit(&self, now: Instant) -> Option<(Instant, CallerLimit)> {
         if self.is_anonymous() {
             return None;
@@ -210,8 +210,8 @@ impl Caller {
     }
 }
 
-/// A flight's entry in its caller's ledger. The first call counts from the start of the flight, and the others when they are made.
-/// Dropping the entry before the first call gives the reserved call back.
+/// A flight's entry in its caller's ledger. The first call counts from the start of the flight, and the others when
+/// they are made. Dropping the entry before the first call gives the reserved call back.
 pub(crate) struct LedgerEntry {
     caller: Arc<Caller>,
     is_unused: Cell<bool>,

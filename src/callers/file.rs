@@ -39,8 +39,8 @@ impl CallersFile {
         Self { fetcher: KeyFetcher { proxies }, ..self }
     }
 
-    /// Describes each caller in one line, such as `bi weight=2 keys=1 calls_per_minute=60 hide=identity`. The line contains no
-    /// part of a hash.
+    /// Describes each caller in one line, such as `bi weight=2 keys=1 calls_per_minute=60 hide=identity`. The line
+    /// contains no part of a hash.
     pub(crate) fn descriptions(&self) -> impl Iterator<Item = String> {
         self.entries.callers.iter().map(|entry| {
             let CallerEntry { name, key_sha256, tokens, weight, calls_per_minute, calls_per_day, hide } =

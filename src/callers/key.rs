@@ -35,7 +35,8 @@ pub(super) fn digest_of(key: &[u8]) -> Digest {
     Sha256::digest(key).into()
 }
 
-/// Returns whether this is the hash of at most four white space characters, which an unset variable or a bare `echo` produces.
+/// Returns whether this is the hash of at most four white space characters, which an unset variable or a bare `echo`
+/// produces.
 pub(super) fn is_digest_of_blank(digest: &Digest) -> bool {
     const MAX_LENGTH: usize = 4;
     let mut texts = vec![Vec::new()];

@@ -24,8 +24,8 @@ pub(super) struct Ledger {
     /// The calls of the last minute, oldest first. The quota bounds the length: it limits the calls of all callers
     /// together.
     calls: VecDeque<Instant>,
-    /// The number of flights that have not made a call yet. Each counts as one call. Otherwise any number of flights could start
-    /// before the first of them makes a call.
+    /// The number of flights that have not made a call yet. Each counts as one call. Otherwise any number of flights
+    /// could start before the first of them makes a call.
     reserved: usize,
     /// The replicas that divide the limit, besides this one.
     other_replicas: usize,
@@ -44,8 +44,8 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Returns the time at which `limit` allows another flight; `None` if it does now.
     ///
-    /// Example: with a limit of 2 and calls at 0 s, 10 s and 20 s, two calls must leave the window first. The second of them, at
-    /// index 3 − 2 = 1, leaves it at 70 s.
+    /// Example: with a limit of 2 and calls at 0 s, 10 s and 20 s, two calls must leave the window first. The second
+    /// of them, at index 3 − 2 = 1, leaves it at 70 s.
     pub(super) fn full_until(&mut self, limit: NonZeroU32, now: Instant) -> Option<Instant> {
         self.drop_expired(now);
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);

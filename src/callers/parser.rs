@@ -20,7 +20,8 @@ use crate::{
     toml_document::{Item, TomlDocument},
 };
 
-/// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares cannot overflow.
+/// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares
+/// cannot overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
 /// The maximum number of keys of one caller. More keys mean that a rotation was never finished.
 pub(super) const MAX_KEYS: usize = 4;

@@ -1,5 +1,5 @@
-//! Converts a string with a unit to a JSON number, and a resolution to an object. Shifts decimal points in the text, never in a
-//! float: `"1.25 Mbps"` becomes `1250`.
+//! Converts a string with a unit to a JSON number, and a resolution to an object. Shifts decimal points in the text,
+//! never in a float: `"1.25 Mbps"` becomes `1250`.
 
 use super::field::Field;
 

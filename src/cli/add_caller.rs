@@ -1,5 +1,5 @@
-//! `callers add`: adds a caller, or one more key of a caller, to the callers' file, and prints the key once, alone on standard
-//! output.
+//! `callers add`: adds a caller, or one more key of a caller, to the callers' file, and prints the key once, alone
+//! on standard output.
 
 use std::{
     io::{self, Write as _},

@@ -16,7 +16,7 @@ use super::exit::failed;
 /// Longer than a busy service needs to respond, and shorter than the timeouts of the probes that run this command.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An invalid configuration also fails with 1, because a container's health check allows only the codes 0 and 1.
+/// An invalid configuration also ends with exit code 1, because a container's health check allows only the codes 0 and 1.
 pub(super) fn run(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
     let checked = match url {
         Some(url) => get(url.as_str()),

@@ -75,8 +75,8 @@ pub(super) fn zoom_proxies<const N: usize>(
     std::array::from_fn(|_| proxy.clone())
 }
 
-/// Returns the certificates in `SSL_CERT_FILE`. An unusable file is only a warning, because container images set the variable for
-/// all their programs.
+/// Returns the certificates in `SSL_CERT_FILE`. An unusable file is only a warning, because container images set the
+/// variable for all their programs.
 pub(super) fn environment_roots(reader: &mut Reader) -> MoreRoots {
     let Some((path, origin)) = reader.common_variable("SSL_CERT_FILE") else { return MoreRoots::default() };
     read_roots(Path::new(&path)).unwrap_or_else(|error| {

@@ -114,8 +114,8 @@ impl Layers {
 
     /// Adds the variables that begin with `QOS_PROXY__`.
     ///
-    /// The second underscore matters. For a service called `qos-proxy`, Kubernetes sets variables such as `QOS_PROXY_PORT` in every
-    /// pod, which must neither configure anything nor be errors.
+    /// The second underscore matters. For a service called `qos-proxy`, Kubernetes sets variables such as
+    /// `QOS_PROXY_PORT` in every pod, which must neither configure anything nor be errors.
     pub(super) fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
         let mut variables: Vec<(String, OsString)> =
             variables.into_iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect();

@@ -143,8 +143,8 @@ impl Reader {
         secret
     }
 
-    /// Reads a secret like [`Self::secret`], but it may be missing. Reads the file once, so that a wrong mount is reported at
-    /// start.
+    /// Reads a secret like [`Self::secret`], but it may be missing. Reads the file once, so that a wrong mount is
+    /// reported at start.
     pub(super) fn optional_secret(
         &mut self,
         key: &'static str,

@@ -1,4 +1,5 @@
-//! Reads the sections: applies the rule of each key, checks keys that depend on each other, and fills the struct of each part.
+//! Reads the sections: applies the rule of each key, checks keys that depend on each other, and fills the struct of
+//! each part.
 //!
 //! Every function reads all its keys before it returns, so that every problem is reported.
 
@@ -122,7 +123,7 @@ pub(super) fn zoom(
 /// Rejects a `connect_timeout` that is set and longer than `request_timeout`. If `connect_timeout` is the default, a
 /// shorter `request_timeout` is no contradiction, because `request_timeout` also bounds the time for connecting.
 fn check_connect_timeout(reader: &mut Reader, connect: Duration, request: Duration) {
-    // 0 is the placeholder of a wrong value.
+    // 0 stands for a value that has already been rejected.
     if connect > request
         && !request.is_zero()
         && reader.origin("zoom.connect_timeout") != Some(Origin::Default)

@@ -98,8 +98,8 @@ pub(super) async fn get_meeting(exchange: Exchange<'_>) -> Result<HttpResponse, 
 }
 
 /// Returns whether a browser sent the request for a person. For `<a download>`, Chromium sends no `Accept`, but
-/// `Sec-Fetch-Mode: navigate`. If the 401 did not offer `Basic`, Chromium would drop the download, although it knows the name
-/// and the key from the page.
+/// `Sec-Fetch-Mode: navigate`. If the 401 did not offer `Basic`, Chromium would drop the download, although it knows
+/// the name and the key from the page.
 fn is_by_a_person(headers: &HeaderMap) -> bool {
     media_type::accepts_html(headers)
         || headers.get(&SEC_FETCH_MODE).is_some_and(|mode| mode.as_bytes() == b"navigate")

@@ -45,7 +45,7 @@ impl Slice {
         range
     }
 
-    /// Returns the page of a view. Its token is sealed if there are keys.
+    /// Returns the page of a view. Its page token is sealed if there are `keys`.
     pub(super) fn view_page(
         self,
         snapshot: &Snapshot,

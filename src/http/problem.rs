@@ -17,7 +17,8 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// The route requires a caller's credential, and the request has no valid one; with the reason if a signed token is refused.
+    /// The route requires a caller's credential, and the request has no valid one; with the reason if a signed token
+    /// is refused.
     UnknownCaller(Option<TokenError>),
     /// The keys that verify a signed token have not arrived yet.
     IssuerUnavailable {

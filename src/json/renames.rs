@@ -57,8 +57,9 @@ impl<'a> Renames<'a> {
         self.open.push(ObjectKeys { begin: self.keys.len(), seen: 0, may_collide: false });
     }
 
-    /// Records a key of the innermost object. Two keys collide if they are equal with their suffixes: `latency` with `_ms`, and
-    /// `latency_ms` with none. Keys that can be equal must have the same `bit`. `undo` is `None` if the key was not renamed.
+    /// Records a key of the innermost object. Two keys collide if they are equal with their suffixes: `latency` with
+    /// `_ms`, and `latency_ms` with none. Keys that can be equal must have the same `bit`. `undo` is `None` if the
+    /// key was not renamed.
     #[inline]
     pub(crate) fn record(&mut self, bit: u64, key: Text<'a>, suffix: &'static str, undo: Option<Undo<'a>>) {
         if let Some(object) = self.open.last_mut() {

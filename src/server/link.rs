@@ -1,7 +1,7 @@
 //! The link between a connection's guard, below actix, and the service above it.
 //!
-//! The guard handles bytes. Only actix's parser decides whether they are a request and how long its body is. The service takes
-//! these facts from the request and passes them to the guard.
+//! The guard handles bytes. Only actix's parser decides whether they are a request and how long its body is. The
+//! service takes these facts from the request and passes them to the guard.
 
 use std::{
     cell::Cell,
@@ -46,8 +46,8 @@ impl GuardLink {
     }
 }
 
-/// Returns how actix will decode the body of this request. actix has rejected requests with two lengths, or with a length and
-/// chunks.
+/// Returns how actix will decode the body of this request. actix has rejected requests with two lengths, or with a
+/// length and chunks.
 fn framing(request: &mut Request) -> Option<BodyFraming> {
     if matches!(request.payload(), Payload::None) {
         return None;

@@ -2,14 +2,14 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The open files for each connection of a caller: the socket, the handle that detects a disconnect, and a copy of that handle
-/// while a request waits.
+/// The open files for each connection of a caller: the socket, the handle that detects a disconnect, and a copy of
+/// that handle while a request waits.
 const FILES_PER_CONNECTION: u64 = 3;
 /// The open files for everything else: the operators' listener, Zoom, Redis, files, the runtimes.
 const RESERVED: u64 = 320;
 
-/// Raises the limit of open files as far as the system allows. Returns the maximum number of callers' connections: `wanted`, or
-/// fewer if that would leave too few files for probes and for Zoom.
+/// Raises the limit of open files as far as the system allows. Returns the maximum number of callers' connections:
+/// `wanted`, or fewer if that would leave too few files for probes and for Zoom.
 pub(super) fn reserve_for(wanted: u32) -> usize {
     let files = raise_limit();
     let most = most_connections(wanted, files);
@@ -37,8 +37,8 @@ fn raise_limit() -> Option<u64> {
     }
 }
 
-/// Returns the maximum number of callers' connections with this limit of open files; `None` for no limit. Example: 1,024 files
-/// leave 704 for callers, which are enough for 234 connections.
+/// Returns the maximum number of callers' connections with this limit of open files; `None` for no limit. Example:
+/// 1,024 files leave 704 for callers, which are enough for 234 connections.
 fn most_connections(wanted: u32, files: Option<u64>) -> u32 {
     let Some(files) = files else { return wanted };
     // With very few files, half are reserved, so that callers can have some connections.

@@ -146,7 +146,8 @@ impl SnapshotBuilder {
 
     /// Writes and encodes the document around the participants, and decides how long the snapshot is fresh.
     ///
-    /// `stretch` lengthens the freshness of a meeting that can still change; `jitter_seed` is a new random number for each snapshot.
+    /// `stretch` lengthens the freshness of a meeting that can still change. `jitter_seed` is a new random number for
+    /// each snapshot.
     ///
     /// # Errors
     /// A compressor failed, which would be a bug.

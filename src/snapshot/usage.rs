@@ -12,7 +12,8 @@ pub struct RefreshSample {
     pub pages: u32,
     /// The time between the fetches of the older and the newer snapshot.
     pub lived: Duration,
-    /// The part of `lived` by which stretching delayed the refresh: a caller made a request earlier, and got the older snapshot.
+    /// The part of `lived` by which stretching delayed the refresh: a caller made a request earlier, and got the
+    /// older snapshot.
     pub postponed: Duration,
     /// How long the older snapshot would have been fresh without stretching.
     pub unstretched: Duration,

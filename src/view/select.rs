@@ -187,7 +187,7 @@ fn readable_time(mut ahead: Cursor<'_>) -> Result<Option<Timestamp>, Desynced> {
     Ok(str::from_utf8(&text).ok().and_then(|text| text.parse().ok()))
 }
 
-/// Returns the time in the JSON text of a value, if it is one.
+/// Parses a time from the JSON text of a value. Returns `None` if the value is not a time.
 pub(super) fn time_in(raw: &[u8]) -> Option<Timestamp> {
     readable_time(Cursor::new(raw)).ok().flatten()
 }

@@ -40,8 +40,8 @@ impl<'s> SelectedReader<'s> {
     }
 }
 
-/// Writes the meeting with the selected participants, and their number. Returns `false`, and writes nothing, if the meeting lacks
-/// the participant.
+/// Writes the meeting with the selected participants, and their number. Returns `false`, and writes nothing, if the
+/// meeting lacks the participant.
 pub(super) fn write_json(
     meeting: &VisibleMeeting<'_>,
     selection: &Selection,

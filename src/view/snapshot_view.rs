@@ -21,7 +21,8 @@ use crate::snapshot::Snapshot;
 /// A view of a snapshot, with all parameters.
 #[derive(Debug, Clone)]
 pub(crate) enum View {
-    /// The meeting as its snapshot has it. Only for callers from whom something is hidden: the others get the snapshot's body.
+    /// The meeting as its snapshot has it. Only for callers from whom something is hidden: the others get the
+    /// snapshot's body.
     Whole,
     /// A slice of [`Self::Whole`].
     Slice(ViewPage),

@@ -32,8 +32,8 @@ pub(super) fn write_page(
     out.write_all(LIST_TAIL.as_bytes())
 }
 
-/// Writes the newest row of the participant with this `user_id`, `id` or `participant_uuid`. Returns `false` if the meeting has
-/// no such participant.
+/// Writes the newest row of the participant with this `user_id`, `id` or `participant_uuid`. Returns `false` if the
+/// meeting has no such participant.
 pub(super) fn write_participant(
     meeting: &VisibleMeeting<'_>,
     wanted: &str,

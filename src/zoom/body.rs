@@ -18,8 +18,8 @@ use super::{
 
 /// The maximum number of bytes that are allocated before the first part arrives, however large the announced body is.
 const INITIAL_CAPACITY: usize = 64 * 1024;
-/// The part of an error body that is read, in bytes. Zoom's bodies have a few hundred bytes, and a proxy's error page begins with
-/// its message.
+/// The part of an error body that is read, in bytes. Zoom's bodies have a few hundred bytes, and a proxy's error
+/// page begins with its message.
 pub(super) const BEGINNING: usize = 64 * 1024;
 /// The maximum time for the body of a 429. Calls stop only when the 429 has been classified, and its status alone is
 /// enough for that, so a slow body must not delay the pause.
@@ -48,7 +48,7 @@ impl BodyLimits {
 pub(super) enum BodyError {
     /// The body is larger than permitted, or announced to be.
     TooLarge,
-    /// The body ended before its `Content-Length`, which awc does not report.
+    /// The body is shorter than its `Content-Length`. awc does not report this error.
     TooShort,
     TimedOut,
     Broken(PayloadError),
@@ -100,8 +100,8 @@ where
     Ok(partial.bytes.into())
 }
 
-/// Reads the first [`BEGINNING`] bytes, or fewer if the body ends, breaks off or stalls: an error response counts even if its
-/// body is cut. awc closes the connection of a body that is not read to its end.
+/// Reads the first [`BEGINNING`] bytes, or fewer if the body ends, breaks off or stalls: an error response counts
+/// even if its body is cut. awc closes the connection of a body that is not read to its end.
 pub(super) async fn read_beginning<S>(
     mut body: S,
     decoder: Decoder,

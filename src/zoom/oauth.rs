@@ -99,8 +99,8 @@ impl AccessTokens {
         self.refused(now).is_none() && self.current(now).is_some()
     }
 
-    /// Returns the token for a call that is made now, if there is one. If it expires in a few minutes, starts a renewal in the
-    /// background.
+    /// Returns the token for a call that is made now, if there is one. If it expires in a few minutes, starts a
+    /// renewal in the background.
     pub(crate) fn for_call(&self, now: Instant) -> Option<AccessToken> {
         let token = self.current(now).filter(|_| self.refused(now).is_none())?;
         let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));
@@ -148,8 +148,8 @@ impl AccessTokens {
         }
     }
 
-    /// Returns false during a renewal and while the credentials are refused: then the renewal, or the retry after the backoff,
-    /// looks for the shared token.
+    /// Returns false during a renewal and while the credentials are refused: then the renewal, or the retry after
+    /// the backoff, looks for the shared token.
     fn may_take_over(&self) -> bool {
         self.0.renewal.borrow().is_none() && *self.0.credentials.borrow() == Credentials::Accepted
     }

@@ -53,8 +53,8 @@ pub(super) fn of_document() -> Value {
     with_content(problems, ("This document.", content), &["StaticCacheControl", "ETag", "Vary"], &[])
 }
 
-/// Adds the `200` with this description and content, and the `304`, to the responses with problems. Both have the shared headers,
-/// and only the `200` has the others.
+/// Adds the `200` with this description and content, and the `304`, to the responses with problems. Both have the
+/// shared headers, and only the `200` has the others.
 pub(super) fn with_content(
     mut responses: Map<String, Value>,
     (description, content): (&str, Value),

@@ -141,8 +141,8 @@ pub(super) fn time_of_day(time: Timestamp) -> String {
     time.strftime("%H:%M").to_string()
 }
 
-/// Returns a time in words: "10:05", or "15 Jan 10:05" if the axis is longer than a day. Outside the axis, the year
-/// follows.
+/// Returns a time in words: "10:05", "15 Jan 10:05" if the axis is longer than a day, or "15 Jan 2026 10:05" if the
+/// time is outside the axis.
 pub(super) fn time_words(axis: TimeAxis, time: Timestamp) -> String {
     match axis.column(time) {
         None => time.strftime("%-d %b %Y %H:%M").to_string(),

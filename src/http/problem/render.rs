@@ -79,8 +79,8 @@ impl Problem {
         response.body(serde_json::to_string(&body).unwrap_or_default())
     }
 
-    /// Records the outcome and the code in the request's context, and begins a response with the headers that do not depend on
-    /// the format of the body.
+    /// Records the outcome and the code in the request's context, and begins a response with the headers that do not
+    /// depend on the format of the body.
     pub(in crate::http) fn begin_response(
         &self,
         row: &Row,

@@ -148,8 +148,9 @@ pub(super) fn raise(worst: &mut Option<f64>, value: Option<f64>) {
 }
 
 impl Strip {
-    /// Returns the longest interval of bad columns, as its first column and the column after its last one. A gap of up to two
-    /// columns does not end the interval, because two good minutes among bad ones do not help a participant.
+    /// Returns the longest interval of bad columns, as its first column and the column after its last one. A gap of
+    /// up to two columns does not end the interval, because two good minutes among bad ones do not help a
+    /// participant.
     pub(crate) fn longest_bad_interval(&self) -> Option<(usize, usize)> {
         const GAP: usize = 2;
         let mut intervals: Vec<(usize, usize)> = Vec::new();

@@ -1,4 +1,5 @@
-//! The limits above which a minute counts as over, and which measurement each of them is for.
+//! The limits of the summary, and the measurement that each limit is for. A minute with a value above its limit counts
+//! as over.
 
 vocabulary! {
     /// A limit. The word is its key in the configuration, in a query, and in a summary.

@@ -22,7 +22,7 @@ pub const MEASUREMENTS: [&str; 10] = [
     "zoom_max_cpu_usage_percent",
     "system_max_cpu_usage_percent",
 ];
-/// Keys of a group in the summary, which no measurement of Zoom's may repeat.
+/// Keys that the service adds to a group in the summary. A measurement from Zoom with such a key is left out.
 const OWN_KEYS: [&str; 3] = ["samples", "minutes_over", "mos_estimate"];
 
 /// All groups of one participant.

@@ -113,7 +113,8 @@ impl ClusterToken {
         Some(key)
     }
 
-    /// Returns the fencing number of the record in Redis, and its token if that was issued after the last token of this replica.
+    /// Returns the fencing number of the record in Redis, and its token if that was issued after the last token of
+    /// this replica.
     async fn look_up(&self, key: &RecordKey) -> Result<(u64, Option<AccessToken>), Unavailable> {
         let found = self.cluster.retrying(async || self.cluster.look_up(key).await).await?;
         let clock = self.cluster.clock().ok_or(Unavailable)?;

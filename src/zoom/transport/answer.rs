@@ -159,8 +159,8 @@ impl AnswerReader {
     }
 }
 
-/// Returns the length of the head; `None` if its end has not arrived. A line feed without a carriage return is an error, because
-/// parsers disagree about it.
+/// Returns the length of the head; `None` if its end has not arrived. A line feed without a carriage return is an
+/// error, because parsers disagree about it.
 fn head_end(input: &[u8], scanned: &mut usize) -> Result<Option<usize>, Malformed> {
     let new = input.iter().enumerate().skip(*scanned);
     for (at, _) in new.filter(|(_, byte)| **byte == b'\n') {

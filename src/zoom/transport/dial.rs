@@ -42,8 +42,8 @@ fn has_no_route(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable)
 }
 
-/// Returns the addresses in the system's order, but alternating between IPv4 and IPv6, so that one broken family costs a single
-/// wait.
+/// Returns the addresses in the system's order, but alternating between IPv4 and IPv6, so that one broken family
+/// costs a single wait.
 fn families_in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else { return addresses };
     let (one, other): (Vec<_>, Vec<_>) =
