@@ -63,8 +63,7 @@ pub enum RunError {
     /// The system refused to start a thread.
     #[error("the service cannot start its threads: {0}")]
     NoThread(#[from] io::Error),
-    /// A task that must run as long as the service has ended, because of a bug or because the system refused to
-    /// start a thread.
+    /// A task that the service cannot do without has ended. The cause is a bug, or the system refused to start a thread.
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }
@@ -148,7 +147,7 @@ impl App {
     /// `server.drain_delay`, and finishes requests and flights within `server.shutdown_timeout`.
     ///
     /// # Errors
-    /// The system refuses to start a thread, or a task that must run as long as the service has ended.
+    /// The system refuses to start a thread, or a task that the service cannot do without has ended.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,

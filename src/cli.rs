@@ -1,4 +1,4 @@
-//! The command line: which command to run with which arguments.
+//! Parses the command line, and runs the command that it names.
 
 mod add_caller;
 mod callers;

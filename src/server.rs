@@ -29,12 +29,11 @@ const BACKLOG: u32 = 4096;
 const WORKER_BLOCKING_THREADS: usize = 2;
 /// The maximum number of the operators' connections. They have a limit of their own, so that callers cannot block probes.
 const OPERATORS_CONNECTIONS: usize = 128;
-/// The number of waiting bytes at which actix writes: the head with the first part of a body, or a later part. actix
-/// adds a part only while fewer bytes are waiting, so the rest of a part and the next one fit into the same
-/// allocation.
+/// actix adds the next part of a body to a connection's write buffer only while the buffer holds fewer bytes than this.
+/// The rest of a part and the next part therefore fit into the same allocation.
 const WRITE_BUFFER: usize = 4 * 1024;
-/// How long bytes after the last response are read and discarded. If the connection were closed immediately, the
-/// kernel would reset it, and the client could lose the response.
+/// How long a connection stays open after its last response, to read and discard bytes that still arrive. If it were
+/// closed immediately, the kernel would reset it, and the client could lose the response.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The listeners and their limits.

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 /// The SHA-256 of a caller key.
 pub(super) type Digest = [u8; 32];
 
-/// The beginning of every key, by which people and scanners for leaked secrets recognize it.
+/// The beginning of every key. People and scanners for leaked secrets recognize a key by it.
 const PREFIX: &str = "zqp_";
 const RANDOM_BYTES: usize = 32;
 

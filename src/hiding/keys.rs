@@ -1,7 +1,7 @@
 //! The keys for pseudonyms, entity tags and page tokens of callers from whom something is hidden.
 //!
-//! All keys are derived from Zoom's client secret by HKDF (RFC 5869), so all replicas have the same keys without
-//! another secret to deploy, and a restart changes nothing. A new client secret changes all of them.
+//! All keys are derived from Zoom's client secret by HKDF (RFC 5869). Replicas therefore have the same keys without
+//! another secret to deploy, and a restart does not change the keys. A new client secret changes all of them.
 
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -63,8 +63,8 @@ impl HidingKeys {
 
     /// Returns an alias of the tag of a snapshot.
     ///
-    /// The tag itself is a plain hash of the whole meeting. A caller could put a guessed e-mail address into what it
-    /// sees, hash the result, and find out from the tag whether the guess is right.
+    /// The tag itself is a plain hash of the whole meeting. A caller could put a guessed e-mail address into the body that
+    /// it gets, hash the result, and compare the hash with the tag to check the guess.
     pub fn alias_of_tag(&self, tag: u128) -> u128 {
         let alias = hmac::sign(&self.tags, &tag.to_be_bytes());
         alias.as_ref().first_chunk().copied().map_or(0, u128::from_be_bytes)

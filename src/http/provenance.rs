@@ -104,8 +104,8 @@ impl FreshHit {
     pub(super) fn of(seconds: u64) -> Self {
         const KEPT: usize = 64;
         thread_local! {
-            /// The headers made last, each at the index `seconds % KEPT`. Making them takes as long as two cache look-ups,
-            /// because each letter of a header's value is checked, and a worker often needs the same headers again.
+            /// The headers made last, each at the index `seconds % KEPT`. A worker often needs the same headers again.
+            /// Making them takes as long as two cache look-ups, because each letter of a header's value is checked.
             static LAST: RefCell<[Option<FreshHit>; KEPT]> = const { RefCell::new([const { None }; KEPT]) };
         }
         LAST.with_borrow_mut(|last| {

@@ -19,8 +19,8 @@ use crate::{
     view::visible::{Redaction, VisibleMeeting},
 };
 
-/// A view made from more bytes than this is cached as gzip even for clients that want it uncompressed, and decompressed
-/// for each of them.
+/// A view made from more bytes than this is made as gzip only. It is decompressed for each client that wants it
+/// uncompressed.
 const LARGE: u64 = 2 * 1024 * 1024;
 /// Views of a meeting whose participants take more bytes than this are made one at a time.
 const VERY_LARGE: u64 = 64 * 1024 * 1024;

@@ -44,7 +44,7 @@ pub(super) enum Part {
 }
 
 impl EncodedParts {
-    /// The bodies stay in the encoder's allocation, without its spare capacity.
+    /// Keeps the bodies in the encoder's allocations, and frees their spare capacity.
     pub(super) fn new(body: EncodedBody, fetched_at: SystemTime) -> io::Result<Self> {
         let EncodedBody { mut zstd, mut gzip_and_plain, gzip, length, tag, restarts } = body;
         let last_modified = httpdate::fmt_http_date(fetched_at);

@@ -1,5 +1,5 @@
-//! Places in a stored gzip where decompression can begin, so that a slice near the end of a large meeting does not cost the
-//! decompression of everything before it.
+//! Places in a stored gzip where decompression can begin. A slice near the end of a large meeting is read without
+//! decompressing everything before it.
 //!
 //! At such a restart point, the compressor has been flushed completely: a block begins at a byte boundary, and no later
 //! block refers to anything before the point. The gzip is still one member, which decoders read like any other.

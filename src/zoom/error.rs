@@ -15,7 +15,7 @@ use crate::{
 pub(crate) enum CallError {
     /// Zoom does not accept the access token: renew it once and repeat the call once.
     AccessTokenRefused(ZoomError),
-    /// The scopes or the plan are insufficient: permanent.
+    /// The scopes or the plan are insufficient. A retry cannot help.
     CredentialsRejected { lack: Lack, zoom_error: ZoomError },
     RateLimited {
         kind: LimitKind,

@@ -39,7 +39,7 @@ use crate::{egress::ProxySource, failure::Redactor, metrics::Cause};
 /// Idle connections are closed before common load balancers close them (60 s), which could break a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The maximum age of a connection. With awc's default of 75 s, connections that were opened together would often be
-/// replaced together, and calls that wait for a new connection reach Zoom closer together than they were permitted.
+/// replaced together. Calls that wait for new connections reach Zoom closer together than they were permitted.
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// One more than the steps to a connection (proxy file, DNS and TCP, CONNECT, TLS), each of which may take
 /// `zoom.connect_timeout`. awc's own timeout covers all steps, so ours always ends first and names the step.

@@ -23,7 +23,7 @@ pub(in crate::callers) struct SigningKey {
     /// The algorithms that the key's `kty`, `crv` and, if it is set, `alg` allow.
     algorithms: Vec<Algorithm>,
     pub(super) decoding: DecodingKey,
-    /// The key as the issuer sent it, by which it is recognized in a later set.
+    /// The key as the issuer sent it, to recognize it in a later set.
     source: Jwk,
     /// Whether the issuer has removed the key. Tokens that were verified with it are then no longer accepted.
     is_removed: AtomicBool,

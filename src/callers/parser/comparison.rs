@@ -43,7 +43,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reports issuers with the same name, or with the same URL, by which tokens are told apart.
+    /// Reports issuers with the same name or the same URL. A token names its issuer by the URL.
     pub(super) fn compare_issuers(&mut self, issuers: &[IssuerIdentity]) {
         let (mut names, mut urls) = (HashMap::new(), HashMap::new());
         for IssuerIdentity { line, name, url } in issuers {

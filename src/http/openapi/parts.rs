@@ -1,4 +1,4 @@
-//! The parts of which `/openapi.json` consists: references, query parameters, and paths that answer `GET`.
+//! Building blocks of `/openapi.json`: references, query parameters, and paths that answer `GET`.
 
 use serde_json::{Map, Value, json};
 

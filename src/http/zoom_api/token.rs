@@ -100,8 +100,8 @@ async fn read_form(mut payload: Payload) -> Vec<u8> {
             }
         }
     };
-    // If the form is cut off, its grant type is either unknown or came before the cut, so a timeout needs no error of
-    // its own.
+    // A timeout needs no error of its own. The form is then cut off, and its grant type is either missing or came before
+    // the cut.
     let _in_time = tokio::time::timeout(FORM_TIMEOUT, read).await;
     form
 }

@@ -74,7 +74,7 @@ impl FieldClass {
     }
 }
 
-/// The scalars that a caller from whom something is hidden sees under a key in a sample. Every caller sees booleans.
+/// Which values under a key in a sample are shown to a caller from whom something is hidden. Booleans are always shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SampleClass {
     /// Numbers.
