@@ -1,6 +1,6 @@
 //! `GET /openapi.json`: describes the callers' listener in OpenAPI 3.1, generated from the code that serves it.
 //!
-//! Codes, statuses and sentences come from the table of problems, ranges and names from the code that enforces them.
+//! Codes, statuses and sentences come from the table of problems. Ranges and names come from the code that enforces them.
 //! This folder adds only text that no other code contains. The operators' listener is not described.
 
 mod components;

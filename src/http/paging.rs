@@ -96,8 +96,8 @@ impl PageToken {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Encrypts the token, for a caller from whom fields are hidden. The token contains the snapshot's tag, and that
-    /// is a hash of the hidden fields as well.
+    /// Encrypts the token, for a caller from whom fields are hidden. The token contains the snapshot's tag, which is a
+    /// hash of the whole meeting, including the hidden fields.
     pub(super) fn seal(self, keys: &HidingKeys) -> Result<String, Problem> {
         let sealed = keys.seal(&self.content()).map_err(|_| Problem::Internal)?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))

@@ -65,8 +65,8 @@ fn head(
     mut form: RequestedForm,
 ) -> Result<(HttpResponse, Representation), Problem> {
     let Exchange { request, state, context } = exchange;
-    // A hit was decided as of the request's arrival, so its age is computed for the same time. Any other request has
-    // waited since it arrived, so its age is computed now.
+    // Whether a request is a hit is decided for the time of its arrival, so a hit's age is computed for that time. Any
+    // other request has waited since it arrived, so the age is computed now.
     let now = if provenance.is_cached() { context.received } else { Instant::now() };
     // Computed once, because the difference of two instants takes as many instructions as a header.
     let age = snapshot.age(now);

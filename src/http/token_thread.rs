@@ -20,7 +20,7 @@ const WAIT: Duration = Duration::from_secs(3);
 /// token's cost.
 ///
 /// Between two tokens of usual cost, the thread therefore verifies at most one token of high cost, however many of
-/// those are sent.
+/// them arrive.
 pub struct TokenThread {
     thread: BlockingPool,
     usual_turn: Arc<Semaphore>,

@@ -19,7 +19,7 @@ use crate::{
     view::visible::{Redaction, VisibleMeeting},
 };
 
-/// A view made from more bytes than this is made as gzip only. It is decompressed for each client that wants it
+/// A view made from more bytes than this is encoded as gzip only. It is decompressed for each client that wants it
 /// uncompressed.
 const LARGE: u64 = 2 * 1024 * 1024;
 /// Views of a meeting whose participants take more bytes than this are made one at a time.

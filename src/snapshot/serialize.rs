@@ -2,8 +2,9 @@
 //! in them.
 //!
 //! A record contains every stored encoding. If a reader compressed the body itself, another version of a library could
-//! produce other bytes under the same strong entity tag. A record may be corrupt or forged. A reader
-//! therefore decompresses every encoding once, and checks that all have the same body and that it matches the tag.
+//! produce other bytes under the same strong entity tag. A record may be corrupt or forged. A
+//! reader therefore decompresses every encoding once, and checks that all have the same body and that it matches the
+//! tag.
 
 use std::{
     io::Read,

@@ -1,6 +1,6 @@
 //! The minutes of a meeting's participants for its page: the quality of each minute, in each medium.
 //!
-//! A minute is over exactly if the summary counts it as over: both read the same [`Participant`].
+//! A minute counts as over a limit here exactly if it does in the summary, because both read the same [`Participant`].
 
 mod axis;
 mod row;

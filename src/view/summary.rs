@@ -48,7 +48,7 @@ impl Summary {
     /// Counts a participant. `cleaned` is one element of a snapshot's `participants`.
     ///
     /// # Errors
-    /// `cleaned` is not such an element, which can only be a bug. The participant may be partly counted then.
+    /// `cleaned` is not such an element, which can only be a bug. The participant may then be partly counted.
     pub fn add(&mut self, cleaned: &[u8]) -> Result<(), NotAParticipant> {
         self.count(&Participant::read(cleaned, &self.limits)?)
     }

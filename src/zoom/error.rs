@@ -1,6 +1,6 @@
-//! Classifies Zoom's error responses. The body's `code` and `message` come first: the HTTP status misleads, error
-//! bodies come with status 200, and some are not even JSON. Sources: Zoom's error tables, and responses that its users
-//! have published.
+//! Classifies Zoom's error responses. The body's `code` and `message` take precedence over the HTTP status, which can
+//! mislead: some error bodies come with status 200. Some bodies are not even JSON. Sources: Zoom's error tables, and
+//! responses that its users have published.
 
 use std::time::Duration;
 

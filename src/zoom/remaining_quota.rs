@@ -1,7 +1,7 @@
 //! Reads how many of the day's calls the account has left: `X-RateLimit-Remaining`, if it is about the daily limit.
 //!
-//! Zoom's older documentation has these headers, today's does not, and live responses lack them. The headers are
-//! therefore only a hint, and count only if they are present and consistent.
+//! Zoom's older documentation has these headers. The current documentation does not, and live responses lack them. The
+//! headers are therefore only a hint, and count only if they are present and consistent.
 
 /// Reads the number from a response's headers. `header` gets names in lower case.
 pub(super) fn read(header: impl Fn(&str) -> Option<String>) -> Option<u64> {

@@ -152,8 +152,8 @@ fn parse_response(
 /// Adds the body's code and message to `zoom_error` if the body, or the beginning of it, refuses the credentials.
 /// The body counts more than the status, which may be 200. The body has one of two forms:
 ///
-/// `{"reason": "...", "error": "invalid_client"}` from the endpoint, or from the service behind it
-/// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
+/// - From the endpoint: `{"reason": "...", "error": "invalid_client"}`.
+/// - From the service behind it: `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
 fn refusal(body: &[u8], mut zoom_error: ZoomError, redactor: &Redactor) -> Option<ZoomError> {
     let names = ["error", "reason", "errorCode", "errorMessage"];
     let [error, reason, code, message] = members::read(body, names);

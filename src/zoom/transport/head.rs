@@ -43,7 +43,7 @@ pub(super) enum ParsedHead {
     },
 }
 
-/// Parses one whole head, and writes to `output` the head that awc may see; nothing if it is an interim one.
+/// Parses one complete head, and writes the head that awc may see to `output`. Writes nothing for an interim response.
 pub(super) fn parse(head: &[u8], output: &mut BytesMut) -> Result<ParsedHead, Malformed> {
     let mut space = [EMPTY_HEADER; MOST_HEADERS];
     let mut response = Response::new(&mut space);
@@ -109,8 +109,8 @@ fn asks_to_close(headers: &[Header<'_>]) -> bool {
     options.any(|option| !option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Returns whether servers and load balancers send this status without a request, before the first one or between
-/// two. Such a response may cross the next request on the wire and then looks like the response to it. Each later
+/// Returns whether servers and load balancers send this status without a request: before the first request or between
+/// two requests. Such a response may cross the next request on the wire and then looks like the response to it. Each later
 /// response would then belong to the previous request.
 fn may_be_unsolicited(status: u16) -> bool {
     status == 408 || status >= 500
