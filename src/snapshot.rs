@@ -210,8 +210,8 @@ impl Snapshot {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
-    /// Returns a decoder for `length` bytes of the body from `at` on. The decoder decompresses these bytes while
-    /// they are read, and starts at most about one page and a megabyte before `at`.
+    /// Returns a decoder for the `length` bytes of the body at offset `at`. The bytes are decompressed while they are
+    /// read. Decompression begins at most about one page and a megabyte before `at`.
     pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
         self.parts.decoder(at, length)
     }

@@ -29,7 +29,7 @@ impl Timer {
         Self(Box::pin(sleep_until(first.into())))
     }
 
-    /// Returns `Ready` from `until` on. Wakes the task then, or earlier.
+    /// Returns `Ready` once `until` is reached. Wakes the task at that time or earlier.
     pub(super) fn poll_until(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
         if self.0.deadline() > until.into() {
             self.0.as_mut().reset(until.into());

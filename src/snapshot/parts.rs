@@ -102,7 +102,7 @@ impl EncodedParts {
         self.large.as_ref().map_or(&[], |large| large.restarts.points())
     }
 
-    /// Returns a decoder for `length` bytes of the body from `at` on.
+    /// Returns a decoder for the `length` bytes of the body at offset `at`.
     pub(super) fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
         let gzip = self.get(Part::Body(Coding::Gzip));
         match &self.large {

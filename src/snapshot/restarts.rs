@@ -41,7 +41,8 @@ impl Restarts {
         &self.0
     }
 
-    /// Returns a decoder for `length` bytes of the body from `at` on. It begins at the last restart point before them.
+    /// Returns a decoder for the `length` bytes of the body at offset `at`. Decompression begins at the last restart
+    /// point before them.
     pub(super) fn decoder(&self, gzip: Bytes, at: u64, length: u64) -> BodyDecoder {
         let after = self.0.partition_point(|point| point.body <= at);
         let before = after.checked_sub(1).and_then(|last| self.0.get(last));

@@ -14,7 +14,7 @@ const LARGEST_FILE: u64 = 64 << 10;
 /// How often a watched file is read. The documentation promises 5 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A secret text. It has neither `Debug` nor `Display` nor `Serialize`, so that it cannot reach a log by accident.
+/// A secret text. It has no `Debug`, `Display` or `Serialize`, so that it cannot reach a log by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 

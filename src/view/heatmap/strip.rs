@@ -2,7 +2,7 @@
 
 use crate::view::summary::SummaryLimit;
 
-/// From this multiple of its limit on, a value is far over.
+/// A value of at least this multiple of its limit is far over.
 const FAR: f64 = 2.0;
 
 vocabulary! {

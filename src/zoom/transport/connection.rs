@@ -1,4 +1,4 @@
-//! A connection for awc. From it, awc reads only canonical responses, each to the request that was sent before.
+//! A connection for awc. awc reads only canonical responses from it, each to the request that was sent before.
 
 use std::{
     fmt, io,
