@@ -5,9 +5,8 @@
 //! line separately, would cost a busy worker as much as formatting the line. No library avoids this cost:
 //! `tracing-appender` wakes its thread for each line and writes each line separately.
 //!
-//! A line is dropped and counted if its buffer is full, or if the output rejects it, because a disk is full or
-//! nobody reads a pipe. Lines of one thread stay in order. Lines that two threads log within the same 10 ms may be
-//! written in either order.
+//! A line is dropped and counted if its buffer is full, or if the output rejects it, for example because a disk is full.
+//! Lines of one thread stay in order. Lines that two threads log within the same 10 ms may be written in either order.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -48,8 +47,7 @@ struct SharedBuffers {
     dropped: AtomicU64,
 }
 
-/// The lines of one thread; `None` if there are no lines, or while the thread itself or the writer thread holds the
-/// buffer.
+/// The lines of one thread; `None` if there are none, or while the thread itself or the writer thread holds the buffer.
 type ThreadBuffer = AtomicCell<Option<Buffer>>;
 
 /// A boxed buffer, because only a pointer can be swapped without a lock.
@@ -107,8 +105,7 @@ impl NonBlockingWriter {
             line.is_whole = true;
         }
         drop(line);
-        // The line is already in its place, so the woken writer thread finds it. If that thread is awake, this only
-        // sets a flag.
+        // The line is already in its place, so the woken thread finds it. `unpark` only flags an awake thread.
         self.thread.unpark();
     }
 }
