@@ -1,5 +1,5 @@
-//! Zoom's responses, whether they conform to RFC 9110 and 9112 or not: no caller gets another meeting's data, and every
-//! complete, conforming response is accepted.
+//! Responses from Zoom, whether they conform to RFC 9110 and 9112 or not. No caller gets another meeting's data, and
+//! every complete, conforming response is accepted.
 
 use std::{sync::Mutex, thread, time::Duration};
 
@@ -148,7 +148,7 @@ fn many_headers_chunk_extensions_and_trailers_are_read() {
     assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
     assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
     let asked = zoom.asked();
-    assert_eq!((asked.len(), asked[1].connection), (2, 0), "the connection is used again");
+    assert_eq!((asked.len(), asked[1].connection), (2, 0), "both calls use the same connection");
     service.finish(&[]);
 }
 
@@ -183,7 +183,7 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
             })]
         });
         let service = start(&sim, &zoom);
-        // The answer is not checked: it is an error after the 408, which is not retried.
+        // This answer is not checked. After the 408, it is an error, because the service does not retry a 408.
         service.get(&format!("/qos/{A}"));
         assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta", "{status}");
         service.finish(&["flight failed"]);
@@ -193,10 +193,11 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
 #[test]
 fn a_page_of_another_meeting_is_fetched_again_on_a_new_connection() {
     let sim = sim(|_| ());
-    // The first connection answers every request with A's number. Only the second one answers B's requests with B's.
+    // The first connection answers every request with A's number. Later connections answer B's requests with B's
+    // number.
     let zoom = RawZoom::start(|asked| {
         let number = if asked.is_for(A) || asked.connection == 0 { A } else { B };
-        // A JSON number for A, and a string for B, as Zoom documents it.
+        // A gets a JSON number, and B a string, which is the type that Zoom documents.
         let number = if asked.is_for(A) { number.to_owned() } else { format!("\"{number}\"") };
         let body = page(whose(asked)).replacen('{', &format!("{{\"meeting_number\":{number},"), 1);
         vec![Step::Send(answer(&body))]

@@ -6,7 +6,7 @@ use test_support::{client::request, service::Service, simulator::sim};
 const NUMBER: &str = "85746065432";
 const UUID: &str = "/abc//DEF+ghi012345678==";
 
-/// Sends requests of every kind, and returns the routes and meetings in their log lines, sorted.
+/// Sends requests to several routes, and returns the route and meeting of each logged request, sorted.
 fn logged_meetings(settings: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
     let sim = sim(|_| ());
     let service = Service::start(&sim, settings);

@@ -19,7 +19,7 @@ use zoom_sim::Meeting;
 const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
 
-/// The complete response for Zoom's documented example.
+/// The service's complete response for Zoom's documented example.
 const DOCUMENTED: &str = r#"{
   "meeting_id": "85746065432",
   "type": "past",
@@ -453,7 +453,7 @@ fn one_connection_serves_requests_of_all_kinds_even_pipelined() {
             assert!(answer.body == big.body);
         }
     }
-    // Pipelined: responses come in the order of the requests.
+    // Pipelined requests get their responses in the order of the requests.
     let paths = ["/qos/91111111111", "/qos/85746065432", "/qos/1", "/qos/91111111111"];
     for path in paths {
         connection.send("GET", path);
@@ -478,7 +478,7 @@ fn zooms_documented_example_has_the_expected_response() {
 
 #[test]
 fn odd_values_keep_every_row_as_valid_json_and_are_counted() {
-    /// Checks the JSON syntax only: some numbers and strings in it fit no Rust type.
+    /// Checks only the syntax of each participant, because some of their numbers and strings fit no Rust type.
     #[derive(serde::Deserialize)]
     struct Rows {
         total_records: usize,

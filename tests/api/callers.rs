@@ -55,7 +55,7 @@ fn a_key_in_each_form_identifies_the_caller_in_the_log() {
         vec![("X-Api-Key", "wrong".to_owned()), ("Authorization", basic("support-tools", KEY))],
         vec![("Authorization", basic("bi", OTHER_KEY)), ("Authorization", format!("Bearer {KEY}"))],
         vec![("Authorization", "Negotiate TlRMTVNTUAAB".to_owned()), ("X-Api-Key", KEY.to_owned())],
-        // An empty credential counts as absent, for example from an unset variable.
+        // An empty credential, for example from an unset variable, counts as absent.
         vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", String::new())],
         vec![("Authorization", "Bearer ".to_owned()), ("X-Api-Key", KEY.to_owned())],
         vec![("Authorization", basic("", "")), ("X-Api-Key", KEY.to_owned())],
@@ -346,7 +346,7 @@ fn no_key_is_printed_even_at_the_lowest_log_level() {
         request(service.addr, "GET", "/nowhere", &[("Authorization", &bearer)]),
         request(service.ops, "GET", "/status", &[("X-Api-Key", KEY)]),
     ];
-    // A key in place of a name, of a hash and of a number.
+    // The key stands where a name, a hash and a number are expected.
     fs::write(&path, format!("[[caller]]\nname = \"{KEY}\"\nkey_sha256 = \"{KEY}\"\nweight = \"{KEY}\"\n"))
         .unwrap();
     wait_for(|| (service.metric("zoom_qos_proxy_callers_file_ok") == 0.0).then_some(()));
@@ -380,7 +380,7 @@ fn a_call_that_was_never_sent_does_not_count_for_its_caller() {
     let (file, path) = (two_callers("calls_per_minute = 1"), "/qos/91000000000");
     let (service, _folder, _) = start(&sim, &file, &[("zoom.api_base_url", &format!("http://{nobody}/v2"))]);
     for _ in 0..3 {
-        assert_eq!(get_as(&service, KEY, path).problem(), "zoom_failed", "and not caller_over_limit");
+        assert_eq!(get_as(&service, KEY, path).problem(), "zoom_failed", "the unsent calls must not count");
     }
     let caller = in_status(&service, "support-tools");
     assert_eq!((caller["calls_today"].as_u64(), caller["calls_last_minute"].as_u64()), (Some(0), Some(0)));

@@ -113,7 +113,7 @@ fn a_broken_or_deleted_file_keeps_the_callers_and_is_logged_once() {
         assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200, "{said}");
         assert_eq!(service.get(PATH).status, 401, "{said}: no caller becomes anonymous");
         assert_eq!(service.ops_get("/readyz").status, 200, "{said}");
-        // The polls that noticed this change have not logged the previous problem a second time.
+        // The service polls the file, but logs each problem only once.
         let logged = wait_for(|| Some(lines_with(&service, BROKEN)).filter(|logged| logged.len() >= count));
         assert_eq!(logged.len(), count, "{logged:#?}");
         assert!(logged[count - 1]["problems"].as_str().unwrap().contains(said), "{logged:#?}");
@@ -216,7 +216,8 @@ fn bare(file: Option<&Path>) -> Command {
     command
 }
 
-/// Returns the printed key, which is all of standard output and does not occur on standard error.
+/// Returns the printed key. Asserts that standard output contains nothing else, and that standard error does not
+/// contain the key.
 fn key_of(ended: &Ended) -> String {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let key = ended.stdout.strip_suffix('\n').unwrap().to_owned();

@@ -1,5 +1,5 @@
-//! The commands that the chart runs in other containers: `check-config` where some files are not mounted, or with a
-//! request for an access token, and `sleep`.
+//! The commands that the chart runs outside the service: `check-config` with `--allow-missing-files` or
+//! `--access-token`, and `sleep`.
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -222,8 +222,8 @@ fn unused_uncompressed_bodies_are_dropped_and_rebuilt_on_demand() {
     let length = f64::from(u32::try_from(first.body.len()).unwrap());
     let kept = || service.metric("zoom_qos_proxy_cache_bytes");
     wait_for(|| (kept() > length).then_some(()));
-    // The uncompressed body is dropped after ten seconds without a request for it. Requests for the compressed body do
-    // not count.
+    // The uncompressed body is dropped when nobody has requested it for ten seconds. Requests for the compressed body
+    // do not count.
     wait_for(|| {
         assert_eq!(get(&service, PATH, "gzip").status, 200);
         (kept() * 8.0 < length).then_some(())

@@ -18,7 +18,7 @@ use zoom_sim::Meeting;
 
 const HEAD: &str = "GET /qos/85746065432 HTTP/1.1\r\nHost: service\r\n\r\n";
 
-/// Sends 480 KiB of requests without reading an answer. Stops earlier if the service accepts no bytes for 300 ms.
+/// Sends up to 480 KiB of requests without reading an answer. Stops when the service accepts no bytes for 300 ms.
 fn floods(to: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -53,7 +53,7 @@ fn a_pipelining_peer_that_never_reads_costs_little_time_and_memory() {
             })
             .collect();
         let peers: Vec<_> = peers.into_iter().map(|peer| peer.join().unwrap()).collect();
-        // Some requests are still being answered at first.
+        // At first, the service is still answering requests.
         wait_for(|| (service.load_at_rest() < 0.05).then_some(()));
         let more = service.resident().saturating_sub(before) >> 20;
         assert!(more < 16, "{path}: {more} MiB for six silent peers");
@@ -108,7 +108,7 @@ fn an_unfinished_first_or_second_head_gets_408_and_a_close() {
             let began = Instant::now();
             peer.send_raw(b"GET /nothing HTTP/1.1\r\nHost: service\r\n");
             let answer = wait_for(|| {
-                // One more byte of the head on each poll.
+                // Each poll sends one more byte of the head.
                 let closed = peer.try_send_raw(b"x").is_err() || peer.has_answer(Duration::from_millis(50));
                 closed.then(|| peer.receive(false))
             });
@@ -132,7 +132,7 @@ fn a_connection_without_a_request_is_closed() {
                 assert_eq!(peer.ask("GET", "/nothing").status, 404);
             }
             let began = Instant::now();
-            assert!(peer.is_closed(), "and no further answer");
+            assert!(peer.is_closed(), "the connection closes without a second answer");
             let took = began.elapsed();
             assert!(took >= Duration::from_millis(550) && took < Duration::from_secs(5), "{took:?}");
         }
@@ -326,7 +326,7 @@ fn an_ambiguous_request_gets_400_and_nothing_after_it_is_answered() {
                 peer.set_nodelay(true).unwrap();
                 peer.set_read_timeout(Some(PATIENCE)).unwrap();
                 peer.write_all(first.as_bytes()).unwrap();
-                pause(Duration::from_millis(10)); // Sends two segments; one would give the same result.
+                pause(Duration::from_millis(10)); // Sends the two parts as two TCP segments.
                 // The service may have closed the connection already.
                 peer.write_all(second.as_bytes()).ok();
                 let answer = read_answer(peer);

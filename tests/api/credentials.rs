@@ -1,5 +1,5 @@
-//! The access token: requested as Zoom documents, once for all flights, before the old one expires, and not repeatedly
-//! while Zoom rejects the credentials.
+//! The access token. One request, as Zoom documents it, serves all flights, and the service renews the token before it
+//! expires. While Zoom rejects the credentials, the service backs off.
 
 use std::{
     fs,
@@ -85,7 +85,7 @@ impl Mounted {
     }
 }
 
-/// Requests one meeting after another until the deadline.
+/// Requests one meeting after another for this time, and returns the answers.
 fn steadily(service: &Service, paths: &mut impl Iterator<Item = String>, lasting: Duration) -> Vec<Answer> {
     let until = Instant::now() + lasting;
     let mut answers = Vec::new();
@@ -277,7 +277,7 @@ fn tokens_that_invalidate_each_other_cause_no_renewal_storm() {
     });
     let paths = add_meetings(&sim, 60, 25);
     let service = Service::start(&sim, &[]);
-    let answers = at_once(service.addr, paths); // 180 calls at 36 a second take five seconds.
+    let answers = at_once(service.addr, paths); // The 180 calls take five seconds.
     assert!(answers.iter().all(|answer| answer.json()["total_records"] == 25));
     assert!(sim.token_calls().len() <= 6, "{}", sim.token_calls().len());
     let refused = sim.qos_calls().iter().filter(|call| call.status == Some(401)).count();
@@ -324,7 +324,7 @@ fn rejected_credentials_cancel_calls_that_wait_for_a_permit() {
         }
         assert!(
             sim.qos_calls().len() <= calls,
-            "{} calls, though the rejection was remembered",
+            "{} calls although the rejection was remembered",
             sim.qos_calls().len()
         );
         service.finish(&[REJECTED]);
@@ -386,7 +386,10 @@ fn a_secret_file_that_is_missing_fails_no_request() {
     assert_eq!(service.get(&paths.next().unwrap()).status, 200);
     fs::remove_file(mounted.folder.path().join("..data")).unwrap();
     let answers = steadily(&service, &mut paths, Duration::from_secs(4));
-    assert!(answers.iter().all(|answer| answer.status == 200), "the last secret read is used");
+    assert!(
+        answers.iter().all(|answer| answer.status == 200),
+        "the service keeps using the secret that it read last"
+    );
     assert!(sim.token_calls().len() >= 2);
     service.finish(&["a mounted Zoom secret cannot be read"]);
 }
@@ -400,7 +403,7 @@ fn a_wrong_new_secret_fails_no_request_while_the_token_is_valid() {
     let service = Service::start(&sim, &[(key, &file)]);
     assert_eq!(service.get(&paths.next().unwrap()).status, 200);
     mounted.replace("wrong");
-    // Renewal starts at half of the token's lifetime and fails; the token stays valid.
+    // The renewal starts after half of the token's lifetime, and fails. The old token stays valid.
     let answers = steadily(&service, &mut paths, Duration::from_secs(4));
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert_eq!(service.ops_get("/readyz").status, 200);
@@ -460,14 +463,15 @@ fn a_changed_secret_also_ends_a_backoff_for_missing_scopes() {
     assert!(!printed.contains("newer-secret") && !printed.contains("sim-secret"));
 }
 
-/// Makes the token endpoint fail permanently; expects three attempts, the given problem, and recovery.
+/// Makes the token endpoint fail until the fault is removed. Asserts that the service makes three attempts, that
+/// callers get this problem, and that a later request succeeds.
 fn token_trouble(kind: FaultKind, status: u16, code: &str, zoom: Option<u16>) {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 10, 1);
     sim.inject(Fault::new(kind).on_token_endpoint().forever());
     let service =
         Service::start(&sim, &[("zoom.connect_timeout", "500ms"), ("zoom.request_timeout", "500ms")]);
-    // The service requests a token when it starts. The log says when that has failed.
+    // The service requests a token at startup, and logs a warning after the last failed attempt.
     wait_for(|| service.printed().iter().find(|line| line.contains("token endpoint")).cloned());
     assert_eq!(sim.token_calls().len(), 3);
     sim.clear_calls();
@@ -607,7 +611,7 @@ fn a_token_refusal_in_either_envelope_is_recognised() {
 
 #[test]
 fn a_token_with_a_very_short_lifetime_causes_no_renewal_storm() {
-    let sim = sim(|config| config.access_token_life = Duration::from_millis(900)); // Zoom reports 0 seconds.
+    let sim = sim(|config| config.access_token_life = Duration::from_millis(900)); // `expires_in` is 0.
     let paths = add_meetings(&sim, 3, 25);
     let service = Service::start(&sim, &[]);
     for path in &paths {

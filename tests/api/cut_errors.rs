@@ -1,4 +1,5 @@
-//! Errors whose body is truncated or stalls: the head decides, with as much of the body as arrived.
+//! Error responses whose body is truncated or stalls. The service classifies them by the head and the part of the body
+//! that arrived.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -29,7 +30,7 @@ const ENDS: [End; 3] = [End::Closed, End::Reset, End::Stalled];
 fn cut(status: u16, headers: &str, body: &str, end: End) -> Vec<Step> {
     let length = body.len() + 100;
     let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
-    // The pause lets the bytes arrive first, because a reset can overtake them.
+    // A reset can overtake the bytes before it, so a short pause comes first. The long pause is the stall.
     let (last, pause) = match end {
         End::Closed => (Step::Close, 100),
         End::Reset => (Step::Reset, 100),

@@ -1,4 +1,4 @@
-//! A caller's `Cache-Control`: the effect of every directive, and the calls that it costs.
+//! The directives in a caller's `Cache-Control`: what each does, and how many calls it costs.
 
 use std::time::{Duration, Instant};
 
@@ -214,9 +214,9 @@ fn only_if_cached_is_answered_from_the_cache_or_not_at_all() {
     });
     assert!(stale > 10, "{stale}");
     assert_not_cached(&last);
-    // If a call had been started, it would have arrived before this one.
+    // If a flight for the first meeting had started, its call would have reached Zoom before this one.
     assert_eq!(service.get("/qos/91111111111").status, 200);
-    assert_eq!(calls_for(&sim, ID).len(), 1, "accepts the stale snapshot, and starts no flight");
+    assert_eq!(calls_for(&sim, ID).len(), 1, "`only-if-cached` starts no flight, even for a stale snapshot");
     service.finish(&[]);
 }
 

@@ -1,4 +1,4 @@
-//! Problems for callers when there is no meeting: status, code, Zoom's message, and nothing else.
+//! The problems that callers get when Zoom refuses or fails: status, code and Zoom's message, but nothing internal.
 
 use std::time::Duration;
 
@@ -45,7 +45,8 @@ fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call
     assert!(answer.header("etag").is_none() && answer.header("last-modified").is_none());
 }
 
-/// How Zoom refuses a meeting, the problem that callers get, and the response that the problem quotes.
+/// The ways in which Zoom refuses a meeting. Each with the problem that callers get, and the response that this problem
+/// quotes.
 fn refusals(redirect: FaultKind) -> Vec<(FaultKind, (u16, &'static str), Said<'static>)> {
     let no_type = r#"{"code":300,"message":"The value of the query parameter type is invalid."}"#;
     vec![
@@ -120,8 +121,8 @@ fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
         assert_eq!(calls.len(), 1);
         check(&answer, &sim, expected, (status, code, message.as_deref()), &calls[0]);
         let remembered = answer.header("retry-after").map(|seconds| seconds.parse().unwrap());
-        // A failure is cached for these 30 s. The other problems have no Retry-After: a missing meeting may exist in a
-        // moment, and the rest never change.
+        // `zoom_failed` is cached for 30 s, and its `Retry-After` says so. The other problems have no `Retry-After`: a
+        // missing meeting may begin at any time, and the rest never change.
         assert_eq!(remembered, (expected.1 == "zoom_failed").then_some(30));
     }
     let asked: Vec<_> = sim.calls().iter().map(|call| call.kind).collect();
@@ -223,7 +224,11 @@ fn zooms_refusals_of_a_meeting_are_cached_and_then_requested_again() {
             let path = format!("/qos/{id}?type={view}&kind=meeting");
             sim.inject(Fault::new(kind.clone()).for_meeting(&id).forever());
             let (first, second) = (service.get(&path), service.get(&path));
-            assert_eq!(calls_for(&sim, &id).len(), 1, "{path}: the second request is answered from memory");
+            assert_eq!(
+                calls_for(&sim, &id).len(),
+                1,
+                "{path}: the second request is answered from the cache"
+            );
             assert_eq!((first.problem().as_str(), second.problem().as_str()), (*code, *code));
             assert_eq!(first.json()["zoom"], second.json()["zoom"]);
             assert_ne!(first.json()["request_id"], second.json()["request_id"]);
@@ -266,8 +271,8 @@ fn a_refusal_is_cached_longer_than_a_missing_meeting() {
     let codes = || paths.each_ref().map(|path| service.get(path).problem());
     let all = ["not_a_meeting", "meeting_too_old", "meeting_not_found"];
     assert_eq!(codes(), all);
-    // The third meeting is live and does not exist yet. It is requested twice more while the refusals of the others are
-    // still cached.
+    // The third meeting does not exist. Its refusal expires after 300 ms, so it is requested twice more while the other
+    // two refusals are still cached.
     wait_for(|| {
         assert_eq!(codes(), all);
         (calls_for(&sim, &meeting_id(2)).len() == 3).then_some(())
@@ -367,7 +372,7 @@ fn a_flight_that_fails_after_three_429s_is_not_cached() {
         let service = Service::start(&sim, &[]);
         assert_eq!(service.get("/qos/91111111111").problem(), code);
         assert_eq!(sim.qos_calls().len(), 3);
-        // Waits until the last pause ends, and no longer.
+        // This request is answered when the pause of the last 429 ends.
         assert_eq!(service.get("/qos/91111111111").status, 200);
         let calls = sim.qos_calls();
         assert_eq!(calls.len(), 4);

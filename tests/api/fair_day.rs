@@ -1,4 +1,5 @@
-//! The daily quota that callers share: reserves, limits, callers whose meetings do not exist, restarts, and rejections.
+//! The part of the daily quota that each caller gets: reserves, limits, callers whose meetings do not exist, restarts,
+//! and rejections.
 
 use test_support::{
     callers::{KEY, OTHER_KEY, callers_file, entry, get_as, in_status, start, two_callers},
@@ -8,10 +9,10 @@ use test_support::{
     wait::wait_for,
 };
 
-/// 100 calls a day, of which 50 are reserved.
+/// 100 calls a day. Half of them are reserved: 25 for each of two callers.
 const A_HUNDRED: [(&str, &str); 2] = [("limits.heavy_per_day", "100"), ("limits.headroom_percent", "0")];
 
-/// Requests these meetings in turn, and returns how many were fetched before the first refusal.
+/// Requests these meetings one after another, and returns how many answers came before the first that is not a 200.
 fn fetched(service: &Service, key: &str, paths: &[String]) -> usize {
     paths.iter().take_while(|path| get_as(service, key, path).status == 200).count()
 }
@@ -29,10 +30,10 @@ fn a_greedy_caller_leaves_the_other_its_reserve() {
     let left_of_day = seconds_until_midnight();
     let greedy = fetched(&service, KEY, &paths);
     let reserve = usize::try_from(25 * left_of_day / 86_400).unwrap();
-    // The reserve lapses while the test runs.
+    // The other caller's reserve shrinks while the test runs, so the number can differ by a few calls.
     assert!(
         (98 - reserve..=101 - reserve).contains(&greedy),
-        "{greedy} with {reserve} reserved for the other"
+        "{greedy} calls, with {reserve} reserved for the other caller"
     );
     if reserve < 2 {
         println!("skipped: too little is reserved this late in the day");
@@ -44,7 +45,7 @@ fn a_greedy_caller_leaves_the_other_its_reserve() {
     assert!(refused.json()["detail"].as_str().unwrap().contains("share"), "{refused:?}");
     assert!(
         (1..=3_500).contains(&refused.retry_after()),
-        "one of 25 reserved calls lapses within an hour: {refused:?}"
+        "a call of the reserve of 25 becomes free within an hour: {refused:?}"
     );
     assert_eq!(get_as(&service, OTHER_KEY, &paths[100]).status, 200);
     assert_eq!(get_as(&service, KEY, &paths[0]).status, 200, "hits cost nothing");
@@ -110,7 +111,8 @@ fn a_caller_with_only_404s_is_slowed_until_it_finds_a_meeting() {
     let sim = sim(|_| ());
     let found = add_meetings(&sim, 0, 3);
     let missing: Vec<_> = (0..60).map(|number| format!("/qos/9900000{number:04}")).collect();
-    // A slowed caller gets a tenth of its share, which is half of the day: one call in about 0.3 s.
+    // A slowed caller gets a tenth of its share. The share is half of the day's calls, so the caller gets one call in
+    // about 0.3 s.
     let settings = [("limits.heavy_per_day", "6000000"), A_HUNDRED[1], ("cache.not_found_live", "0s")];
     let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
     let answers: Vec<_> = missing.iter().map(|path| get_as(&service, KEY, path)).collect();
@@ -137,7 +139,7 @@ fn a_cached_meeting_ends_a_hold_whose_next_fetch_is_hours_away() {
     let sim = sim(|_| ());
     let found = add_meetings(&sim, 0, 3);
     let missing: Vec<_> = (0..51).map(|number| format!("/qos/9900000{number:04}")).collect();
-    // A tenth of half the day is 10 fetches: one in 2.4 hours.
+    // A tenth of half the day's 200 calls is 10 calls: one in 2.4 hours.
     let settings = [("limits.heavy_per_day", "200"), A_HUNDRED[1], ("cache.not_found_live", "1h")];
     let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
     assert_eq!(get_as(&service, OTHER_KEY, &found[0]).status, 200);
@@ -152,7 +154,8 @@ fn a_cached_meeting_ends_a_hold_whose_next_fetch_is_hours_away() {
     assert!(refused.retry_after().abs_diff(interval) <= 10, "{refused:?}");
     assert_eq!(get_as(&service, KEY, &missing[0]).status, 404, "a cached 404 changes nothing");
     assert_eq!(get_as(&service, KEY, &found[1]).status, 429);
-    // Within a second, the workers know that the caller is held.
+    // The workers learn within a second that the caller is held. After that, serving it the cached meeting ends the
+    // hold.
     wait_for(|| {
         assert_eq!(get_as(&service, KEY, &found[0]).status, 200);
         (get_as(&service, KEY, &found[1]).status == 200).then_some(())
@@ -179,7 +182,7 @@ fn a_restart_keeps_what_each_caller_has_spent() {
     assert_eq!(fetched(&service, KEY, &paths[2..5]), 1);
     service.finish(&[]);
 
-    // The state file of an older version, which did not count each caller's calls.
+    // A state file of an older version has no counts of single callers.
     std::fs::write(&file, format!("{{\"zoom_calls_of_day\":{},\"calls\":9}}", today())).unwrap();
     let (service, _folder, _) = start(&sim, &callers, &settings);
     assert_eq!(in_status(&service, "support-tools")["day"]["calls_used"], 0);

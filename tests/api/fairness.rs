@@ -1,5 +1,5 @@
-//! The queue from outside: one caller's backfill leaves the others their share, and a disconnected caller leaves the
-//! queue.
+//! The queue as callers see it: a backfill of one caller leaves the others their share, and a disconnected caller
+//! leaves the queue.
 
 use std::{
     io::{Read as _, Write as _},
@@ -24,7 +24,7 @@ fn add(sim: &Sim, first: u64, count: u64) -> Vec<String> {
     ids.inspect(|id| sim.add_meeting(Meeting::generated(id, 1, 1))).collect()
 }
 
-/// How long this caller waits for a cold meeting.
+/// Requests a cold meeting, and returns how long this caller waits for it.
 fn timed(service: &Service, key: &str, id: &str) -> Duration {
     let began = Instant::now();
     let answer = get_as(service, key, &format!("/qos/{id}"));
@@ -48,7 +48,7 @@ fn permits_are_shared_by_weight_while_both_wait() {
     let callers = entry("heavy", KEY, "weight = 3") + &entry("light", OTHER_KEY, "weight = 1");
     let settings = [LIMIT[0], LIMIT[1], ("server.wait", "60s")];
     let (service, _folder, _) = start(&sim, &callers, &settings);
-    // The pause lets all flights queue before the first is served, even on a slow machine.
+    // Zoom's 429 pauses all calls. So all flights queue before the first is served, even on a slow machine.
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("10".to_owned()), headers: false }));
     std::thread::scope(|scope| {
         for (key, ids) in [(KEY, &heavy), (OTHER_KEY, &light)] {
@@ -58,10 +58,10 @@ fn permits_are_shared_by_weight_while_both_wait() {
             }
         }
         wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") >= 239.0).then_some(()));
-        assert!(sim.qos_calls().len() < 5, "they were still waiting for the end of the pause");
+        assert!(sim.qos_calls().len() < 5, "the flights still wait for the end of the pause");
         sim.clear_calls();
     });
-    // Both callers have queued flights during the calls 30 to 130. The caller of weight 3 runs out of them after about
+    // Both callers have flights in the queue from call 30 to call 130. The caller of weight 3 has none left after about
     // 160 calls.
     let calls = sim.qos_calls();
     let of_heavy = |calls: &[zoom_sim::Call]| {
@@ -83,8 +83,8 @@ fn asks(service: &Service, id: &str) -> TcpStream {
     caller
 }
 
-/// Waits for more than the 20 ms in which the service lets a client close its sending side. After that, the
-/// service takes the end of the connection for a disconnect.
+/// Waits for 30 ms. If a client closes its sending side within 20 ms, the service assumes that it still reads. Later,
+/// the service treats the close as a disconnect.
 fn wait_until_it_has_waited() {
     let then = Instant::now() + Duration::from_millis(30);
     wait_for(|| (Instant::now() > then).then_some(()));
@@ -108,7 +108,7 @@ fn a_flight_gives_up_its_place_when_its_caller(hangs_up: impl FnOnce(TcpStream))
         }
     });
     wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
-    assert_eq!(calls_for(&sim, given_up).len(), 0, "no caller was left to wait for it");
+    assert_eq!(calls_for(&sim, given_up).len(), 0, "no caller waits for this meeting any more");
     assert_eq!(sim.qos_calls().len(), 4);
     wait_for(|| service.printed().into_iter().find(|line| line.contains("\"status\":499")));
     let later = service.get(&format!("/qos/{given_up}"));
@@ -146,7 +146,7 @@ fn disconnected_callers_do_not_lengthen_a_newcomers_retry_after() {
     let asked = Instant::now();
     let refused = service.get(&format!("/qos/{}", ids[5]));
     assert_eq!(refused.problem(), "zoom_rate_limited", "four calls are before it, and it waits for 4.5 s");
-    assert!(asked.elapsed() < Duration::from_secs(1), "rejected at once");
+    assert!(asked.elapsed() < Duration::from_secs(1), "rejected immediately");
     wait_until_it_has_waited();
     drop(waiting);
     let answer = wait_for(|| Some(service.get(&format!("/qos/{}", ids[6]))).filter(|it| it.status == 200));
@@ -155,7 +155,7 @@ fn disconnected_callers_do_not_lengthen_a_newcomers_retry_after() {
     service.finish(&[]);
 }
 
-/// Some clients shut down their sending side after the request and continue to read.
+/// Some clients shut down their sending side after the request, and still read the response.
 #[test]
 fn a_caller_that_closed_its_sending_side_gets_the_complete_response() {
     let sim = sim(|config| config.latency = Duration::from_millis(200));
@@ -168,7 +168,7 @@ fn a_caller_that_closed_its_sending_side_gets_the_complete_response() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(answer.cache_status().contains(how), "{}", answer.cache_status());
         assert_eq!(answer.json()["total_records"], 50);
-        assert!(answer.body.len() > 1_000_000, "more than all buffers hold");
+        assert!(answer.body.len() > 1_000_000, "the body is larger than all socket buffers");
     }
     service.finish(&[]);
 }
@@ -235,7 +235,7 @@ fn a_flight_moves_up_when_a_less_loaded_caller_joins_it() {
     service.finish(&[]);
 }
 
-/// When the queue is full, it evicts flights of the caller that filled it.
+/// A full queue evicts flights of the caller that filled it.
 #[test]
 fn a_full_queue_makes_room_for_a_less_loaded_caller() {
     let sim = sim(|_| ());
@@ -266,11 +266,11 @@ mod alone {
 
     #[test]
     fn one_cold_meeting_does_not_wait_behind_another_callers_five_hundred() {
-        // The simulator allows 60 calls a second, because it may read calls late: five hundred clients run in its
-        // process. The test is about order, not speed.
+        // The simulator shares its process with five hundred clients, so it may read calls late and in bursts. It
+        // allows 60 calls a second, because this test is about order, not speed.
         let sim = sim(|config| (config.latency, config.per_second) = (Duration::from_millis(100), 60));
         let (backfill, single) = (add(&sim, 91_000_000_000, 500), add(&sim, 92_000_000_000, 40));
-        // The 540 calls take longer than callers wait by default.
+        // At 40 a second, the 540 calls take longer than the default of `server.wait`.
         let settings = [LIMIT[0], LIMIT[1], ("server.wait", "30s")];
         let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
         let (unloaded, loaded) = single.split_at(20);
@@ -301,7 +301,7 @@ mod alone {
         service.finish(&[]);
     }
 
-    /// Each of five callers fetches sixty meetings while Zoom fails in five ways.
+    /// Five callers fetch sixty meetings each, while Zoom fails in five ways.
     #[test]
     fn five_callers_under_faults_use_the_whole_limit_without_exceeding_it() {
         let sim = sim(|config| config.latency = Duration::from_millis(60));
@@ -312,7 +312,7 @@ mod alone {
         let (service, _folder, _) = start(&sim, &callers, &settings);
         let injected = 3;
         for number in 0..injected {
-            // Each fault is for another meeting, so that no flight meets two of them.
+            // Each fault hits a different meeting, so no flight meets two faults.
             let befall = |kind: FaultKind, meeting: usize| {
                 let id = (91_000_000_000 + 1_000 * meeting + number).to_string();
                 sim.inject(Fault::new(kind).for_meeting(id));
@@ -341,8 +341,9 @@ mod alone {
         let calls = sim.qos_calls();
         let refused = calls.iter().filter(|call| call.status == Some(429)).count();
         assert_eq!(refused, injected, "no 429 except the injected ones");
-        // Only the first four fifths are measured, while calls are queued: at the end only the pages of the last
-        // meetings remain, one after another. Gaps of 0.5 s and more are pauses and do not count.
+        // Only the first four fifths of the calls are measured, because the queue is never empty during them. At the
+        // end, only the pages of the last meetings remain, one after another. Gaps of 0.5 s or more are pauses and do
+        // not count.
         let busy = &calls[..calls.len() * 4 / 5];
         let gaps = busy.windows(2).map(|two| (two[1].at - two[0].at).as_secs_f64());
         let (mut active, mut counted) = (0.0, 0.0);

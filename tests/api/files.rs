@@ -1,4 +1,4 @@
-//! Configured paths that are not regular files: an error at once, never a blocking open.
+//! Configured paths that are not regular files are reported as errors, and opening them never blocks.
 
 use std::{
     path::Path,
@@ -15,7 +15,7 @@ use zoom_sim::Sim;
 
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
 
-/// Keys that name files which `check-config` reads.
+/// The keys of files that `check-config` reads.
 const FILE_KEYS: [&str; 10] = [
     "zoom.account_id_file",
     "zoom.client_id_file",
@@ -31,7 +31,7 @@ const FILE_KEYS: [&str; 10] = [
 
 fn check(sim: &Sim, key: &str, path: &str) -> Ended {
     let mut settings = vec![(key, path)];
-    // A CA and an encryption key have no effect without a URL.
+    // The CA and the encryption key have no effect without a URL.
     if ["redis.ca_file", "redis.encryption_key_file"].contains(&key) {
         settings.push(("redis.url", "rediss://127.0.0.1:1"));
     }
@@ -72,7 +72,7 @@ fn a_fifo_as_config_or_state_file_fails_without_blocking() {
         assert_eq!(ended.code, WRONG_CONFIGURATION, "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains("fifo: cannot be read: it is a pipe, not a regular file"), "{ended:?}");
     }
-    // The count is written to this sibling path.
+    // The service writes the day's count to a file with the suffix `.new`, and then renames it.
     let state = folder.path().join("day.json").to_str().unwrap().to_owned();
     std::fs::rename(&fifo, format!("{state}.new")).unwrap();
     let ended = run_to_end(&mut command(&sim, &[("limits.state_file", &state)]));
@@ -104,7 +104,7 @@ fn an_unusable_state_file_is_reported_with_other_problems_and_changes_nothing() 
         ("/dev/null", "it is a device"),
         (&at("missing/day.json"), "No such file or directory"),
         (&at("file/day.json"), "Not a directory"),
-        // The count is written to this sibling path.
+        // The service writes the day's count to a file with the suffix `.new`, and then renames it.
         (&at("taken"), "it is a directory"),
     ] {
         let ended = check(path, &[("server.workers", "none")]);
@@ -154,7 +154,7 @@ fn standard_input_is_a_configuration_only_if_it_is_a_file() {
     let check = |stdin: Stdio| {
         run_to_end(command(&sim, &[]).stdin(stdin).args(["check-config", "--config", "/dev/stdin"]))
     };
-    // Nothing is written to this pipe, which stays open until the test ends.
+    // A read from this pipe would block: nothing is written to it, and it stays open until the test ends.
     let (reader, _writer) = std::io::pipe().unwrap();
     let ended = check(reader.into());
     assert_eq!(ended.code, WRONG_CONFIGURATION, "{ended:?}");

@@ -1,4 +1,4 @@
-//! One flight per snapshot however many callers request it, with all of its pages or nothing.
+//! However many callers request a snapshot, one flight fetches it. They get all of its pages, or a problem.
 
 use std::{
     collections::HashSet,
@@ -181,7 +181,7 @@ fn a_failure_reaches_all_waiting_callers_and_a_later_one_retries() {
     for answer in at_once(service.addr, vec!["/qos/91111111111".into(); 20]) {
         assert!(answer.status == 200 || answer.problem() == "zoom_failed", "{}", answer.text());
     }
-    // Retried until the pause that follows the failure is over.
+    // Requests fail until the pause after the failure ends.
     wait_for(|| (service.get("/qos/91111111111").status == 200).then_some(()));
     assert_eq!(sim.qos_calls().len(), 2);
     service.finish(&["flight failed"]);

@@ -34,8 +34,8 @@ fn hidden_values(hide: &[&str]) -> Vec<String> {
     values
 }
 
-/// Whether the text contains this value, and not only a longer one that begins with it: `mark-os` is part of
-/// `mark-os-version`.
+/// Whether the text contains this value. A longer value that begins with it, such as `mark-os-version` for `mark-os`,
+/// does not count, unless the rest is `-of-another`.
 fn has(text: &str, value: &str) -> bool {
     let mut rests = text.match_indices(value).map(|(at, _)| text.split_at(at + value.len()).1);
     rests.any(|rest| rest.starts_with("-of-another") || !rest.starts_with('-'))
@@ -47,7 +47,7 @@ fn assert_hidden(place: &str, text: &str, values: &[String]) {
     }
 }
 
-/// Requests for the meeting's data in every form, including some that are rejected.
+/// The paths of requests for the meeting's data in every form, including some that are rejected.
 fn paths(pseudonym: &str) -> Vec<String> {
     let query = |more: &str| format!("{PATH}&{more}");
     let mut paths = vec![
@@ -105,8 +105,8 @@ fn no_answer_contains_a_hidden_value() {
             assert_eq!(has(&whole, &value), !values.contains(&value), "{value}, {hide:?}");
         }
     }
-    // Without an encryption key, the values in Redis contain the entire snapshot, but the names of its keys must
-    // contain no participant data.
+    // Without an encryption key, the values in Redis contain entire snapshots. The names of the keys must contain no
+    // participant data.
     let keys: Vec<String> = redis.command(&["KEYS", "*"]);
     assert!(!keys.iter().any(|key| key.contains("mark")), "{keys:?}");
     let everywhere = hidden_values(&["identity", "address", "device"]);
@@ -210,9 +210,9 @@ fn zooms_messages_are_hidden_from_callers_with_hidden_fields() {
     running.finish(&["flight failed"]);
 }
 
-// ---- no oracle ----
+// ---- answers confirm no guess ----
 
-/// An answer without the parts that differ between any two requests, and without the id that the caller sent.
+/// Returns an answer without the parts that differ between any two requests, and without the id that the caller sent.
 fn shape(answer: &Answer, sent: &str) -> (u16, BTreeSet<(String, String)>, String) {
     let varies = ["x-request-id", "date", "age"];
     let headers = answer.headers.iter().filter(|(name, _)| !varies.contains(&name.as_str()));
@@ -229,7 +229,7 @@ fn a_real_id_and_an_invented_one_get_the_same_answers() {
     let service = &running;
     let whole = get_as(service, "caller-1", PATH);
     let modified = whole.header("last-modified").unwrap().to_owned();
-    // A caller that sees everything selects the same id first. Its view is cached, and must not be served to the
+    // First, a caller that sees everything selects the same id. Its view is cached, and must not be served to the
     // others.
     let open = get_as(service, "caller-0", &format!("{PATH}&participant=mark-email"));
     assert_eq!(participants(&open).len(), 2);
@@ -261,11 +261,11 @@ fn a_real_id_and_an_invented_one_get_the_same_answers() {
         }
         let pseudonym = pseudonym_of(service, caller);
         let found = get_as(service, caller, &format!("{PATH}&participant={pseudonym}"));
-        assert_eq!(participants(&found).len(), 2, "both stays");
+        assert_eq!(participants(&found).len(), 2, "the person has two stays");
         let newest = get_as(service, caller, &format!("{V2}/{pseudonym}/qos?type=past")).json();
         assert_eq!(newest["join_time"], "2026-01-15T10:30:00Z");
     }
-    // Callers that see ids select by them, and not by a pseudonym.
+    // Callers that see ids can select by an id, but not by a pseudonym.
     let pseudonym = pseudonym_of(service, "caller-1");
     for caller in ["caller-0", "caller-2", "caller-4", "caller-6"] {
         assert_eq!(participants(&get_as(service, caller, &format!("{PATH}&participant=mark-id"))).len(), 2);
@@ -275,7 +275,8 @@ fn a_real_id_and_an_invented_one_get_the_same_answers() {
     running.finish(&[]);
 }
 
-/// A snapshot's tag is a hash of its complete content. A caller that knew it could verify a guess at a hidden value.
+/// The tag of a snapshot is a hash of its complete content. With that tag, a caller could verify a guess at a hidden
+/// value.
 #[test]
 fn neither_tags_nor_page_tokens_reveal_the_hash_of_the_meeting() {
     let sim = sim(|_| ());
@@ -292,7 +293,7 @@ fn neither_tags_nor_page_tokens_reveal_the_hash_of_the_meeting() {
         let zoom = get_as(service, &caller, &format!("{V2}/qos?type=past&page_size=1"));
         for answer in [&slice(&caller, ""), &slice(&caller, "&groups=audio"), &first, &zoom] {
             let tag = answer.header("etag").unwrap();
-            assert!(tags.insert(tag.to_owned()), "{tag} for two views");
+            assert!(tags.insert(tag.to_owned()), "two views have the tag {tag}");
             assert_eq!(tag.contains(&open_tag), hide.is_empty(), "{tag}");
         }
         let (ours, zooms) = (token(&first), token(&zoom));
@@ -302,8 +303,8 @@ fn neither_tags_nor_page_tokens_reveal_the_hash_of_the_meeting() {
             ours.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')),
             "{ours}"
         );
-        // The service accepts only the form of token that it issues to this caller: with hidden fields, a caller could
-        // forge an unsealed token to test a guess.
+        // The service accepts only tokens of the form that this caller gets. Otherwise, a caller with hidden fields
+        // could forge an unsealed token to test a guess.
         let foreign =
             if hide.is_empty() { token(&slice("caller-7", "&page_size=1")) } else { open_token.clone() };
         assert_eq!(slice(&caller, &format!("&next_page_token={foreign}")).problem(), "invalid_page_token");
@@ -327,7 +328,11 @@ fn neither_tags_nor_page_tokens_reveal_the_hash_of_the_meeting() {
     }
     let hidden_tag = slice("caller-7", "").header("etag").unwrap().to_owned();
     let headers = [("X-Api-Key", "caller-6"), ("If-None-Match", hidden_tag.as_str())];
-    assert_eq!(request(service.addr, "GET", PATH, &headers).status, 200, "the tag of another caller's view");
+    assert_eq!(
+        request(service.addr, "GET", PATH, &headers).status,
+        200,
+        "another caller's tag must not match"
+    );
     running.finish(&[]);
 }
 
@@ -375,7 +380,7 @@ fn another_client_secret_means_other_pseudonyms_tags_and_tokens() {
     wait_for(|| (pseudonym_of(&service, "caller-1") != before).then_some(()));
     let headers = [("X-Api-Key", "caller-1"), ("If-None-Match", tag.as_str())];
     let changed = request(service.addr, "GET", &format!("{PATH}&page_size=1"), &headers);
-    assert_eq!(changed.status, 200, "the same snapshot, but not the same bytes");
+    assert_eq!(changed.status, 200, "the bytes differ, although the snapshot is the same");
     let token = first.json()["next_page_token"].as_str().unwrap().to_owned();
     let refused = get_as(&service, "caller-1", &format!("{PATH}&next_page_token={token}"));
     assert_eq!(refused.problem(), "invalid_page_token");

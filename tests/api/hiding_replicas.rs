@@ -1,4 +1,4 @@
-//! Callers with `hide` at two replicas that share Redis, and what Redis contains meanwhile.
+//! Callers with `hide` at two replicas that share Redis, and the data that Redis contains.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ fn tags_and_tokens_with_hidden_fields_are_valid_at_the_other_replica() {
             let headers = [("X-Api-Key", caller.as_str()), ("If-None-Match", etag(&here))];
             assert_eq!(request(two.addr, "GET", &path, &headers).status, 304, "{path} for {hide:?}");
         }
-        // The slices come from the two replicas in turn.
+        // Each slice comes from the other replica.
         let mut walked = Vec::new();
         let mut next = get_as(one, &caller, &format!("{PATH}&page_size=1"));
         for replica in [two, one] {
@@ -78,11 +78,12 @@ fn tags_and_tokens_with_hidden_fields_are_valid_at_the_other_replica() {
         assert_eq!(next.json()["next_page_token"], serde_json::Value::Null);
         assert_eq!(walked, participants(&get_as(two, &caller, PATH)), "{hide:?}");
     }
-    assert_eq!(calls_for(&sim, ID).len(), 1, "one replica fetched it for both");
+    assert_eq!(calls_for(&sim, ID).len(), 1, "one replica fetched the meeting for both");
     finish(replicas, &[]);
 }
 
-/// Every key, and its value as the server serializes it. Without compression, texts are readable in it.
+/// Every key with its serialized value (`DUMP`). The server must not compress its dumps, so that the values can be
+/// searched for text.
 fn content(redis: &Server) -> BTreeMap<String, Vec<u8>> {
     let keys: Vec<String> = redis.command(&["KEYS", "*"]);
     let dumped = keys.into_iter().filter_map(|key| {
@@ -96,7 +97,8 @@ fn contains(value: &[u8], part: &[u8]) -> bool {
     value.windows(part.len()).any(|window| window == part)
 }
 
-/// As `docs/PRIVACY.md` says, Redis contains complete meetings without an encryption key, and only their ids with one.
+/// Without an encryption key, Redis contains complete meetings. With one, it reveals only their ids
+/// (`docs/PRIVACY.md`).
 #[test]
 fn redis_contains_whole_meetings_unless_they_are_encrypted() {
     for more in [&[][..], &ENCRYPTED] {

@@ -11,7 +11,7 @@ const SLASHED: &str = "/ajXp112QmuoKj48548750==";
 const INNER_SLASHES: &str = "abcDEF12//345+678/ghiJ==";
 const PLAIN: &str = "ats/xhSEQWit9t+U02HXNQ==";
 
-/// Asserts that Zoom received no request except, at most, one for an access token.
+/// Asserts that Zoom received no requests except for access tokens.
 fn assert_zoom_was_left_alone(sim: &Sim) {
     let asked: Vec<_> = sim.calls().into_iter().filter(|call| call.kind != CallKind::Token).collect();
     assert!(asked.is_empty(), "{asked:?}");
@@ -23,7 +23,7 @@ fn assert_bad_id(answer: &Answer, path: &str) {
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(
         detail.contains("9 to 12 digits") && detail.contains("UUID"),
-        "it names the valid forms: {detail}"
+        "the detail must name the valid forms: {detail}"
     );
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{path:?}");
     assert_eq!(answer.header("cache-status"), None);
@@ -36,7 +36,7 @@ fn assert_bad_query(answer: &Answer, query: &str, key: &str) {
     assert!(detail.contains(key), "{query:?} is answered with {detail:?}, which does not name {key}");
 }
 
-/// Percent-encodes every character except letters and digits.
+/// Percent-encodes every byte except ASCII letters and digits.
 fn encoded(text: &str) -> String {
     let encode = |byte: u8| {
         if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
@@ -184,7 +184,7 @@ fn bytes_that_no_url_may_contain_get_400() {
             assert_eq!(answer.problem(), "invalid_meeting_id", "{bytes:?}");
         }
     }
-    // A bare line feed ends the request line; the rest is a broken header.
+    // A bare line feed ends the request line, so the rest is a broken header.
     let split = raw(service.addr, b"GET /qos/85746065432\nX-Evil: 1 HTTP/1.1\r\nHost: service\r\n\r\n");
     assert_eq!(split.status, 400);
     assert_zoom_was_left_alone(&sim);

@@ -54,7 +54,7 @@ fn a_webinar_is_found_without_its_kind_for_one_refused_call() {
     let named = service.get(&format!("{WEBINAR}?kind=webinar"));
     assert_eq!((&named.body, named.header("etag")), (&found.body, found.header("etag")));
     assert!(service.get(WEBINAR).cache_status().starts_with("zoom-qos-proxy; hit"));
-    // The kind is remembered per id, so it also applies to the other `type`.
+    // The service remembers the kind for the id, so it also applies to the other `type`.
     assert_eq!(service.get(&format!("{WEBINAR}?type=past")).json()["kind"], "webinar");
     assert_eq!(called(&sim)[4..], [WebinarList; 3]);
     assert_eq!(service.metric("zoom_qos_proxy_calls_saved_total"), 6.0);
@@ -135,7 +135,7 @@ fn twenty_callers_with_and_without_kind_share_one_flight() {
     let own = answers
         .iter()
         .filter(|answer| answer.header("cache-status").is_some_and(|status| status.ends_with("; stored")));
-    assert!(own.count() <= 1, "every other caller waited for another's flight");
+    assert!(own.count() <= 1, "all other callers waited for a flight that was already under way");
     let mut called = called(&sim);
     called.sort_by_key(|endpoint| *endpoint == WebinarList);
     assert_eq!(called, [MeetingList, WebinarList, WebinarList, WebinarList]);
@@ -181,7 +181,7 @@ fn only_the_endpoint_of_a_named_kind_is_called() {
         called(&sim)[2..],
         [MeetingList, MeetingList, MeetingList, WebinarList, WebinarList, WebinarList]
     );
-    // A refusal of the other kind does not remove the snapshot.
+    // A refusal by the webinar endpoint does not remove the snapshot of the meeting.
     service.get(&format!("{MEETING}?kind=webinar")).assert_problem(404, "not_a_meeting");
     assert!(service.get(MEETING).cache_status().starts_with("zoom-qos-proxy; hit"));
     service.finish(&[]);
