@@ -66,7 +66,7 @@ fn tags_and_tokens_with_hidden_fields_are_valid_at_the_other_replica() {
             let headers = [("X-Api-Key", caller.as_str()), ("If-None-Match", etag(&here))];
             assert_eq!(request(two.addr, "GET", &path, &headers).status, 304, "{path} for {hide:?}");
         }
-        // Each slice comes from the other replica.
+        // The two replicas serve the slices alternately.
         let mut walked = Vec::new();
         let mut next = get_as(one, &caller, &format!("{PATH}&page_size=1"));
         for replica in [two, one] {

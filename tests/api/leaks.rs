@@ -1,5 +1,5 @@
-//! No secret appears anywhere, and no participant data outside the body of a `200`: after every fault, every log line,
-//! metric, status, problem and header is searched.
+//! After each fault, the tests search all log lines, metrics, statuses, problems, headers and spans. Secrets must
+//! appear nowhere, and participant data only in the body of a `200`.
 
 use std::{fs, time::Duration};
 
@@ -14,13 +14,13 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
-/// Part of every value of every participant in this file, and of nothing else.
+/// A marker in the values of every participant in this file, and nowhere else.
 const MARK: &str = "Quagga";
 const ACCOUNT_ID: &str = "Zebra-account";
 const CLIENT_ID: &str = "Zebra-client";
 const CLIENT_SECRET: &str = "Zebra-secret";
 
-/// Ten participants whose every text contains the marker, with an unknown field and an unknown group.
+/// Ten participants with an unknown field and an unknown group. All their values except times contain the marker.
 fn page() -> String {
     let fields = "id user_id participant_uuid user_name email device client version os os_version domain harddisk_id mac_addr \
          pc_name ip_address location microphone speaker camera network_type data_center connection_type leave_reason \
@@ -112,7 +112,7 @@ fn of_everything() -> Vec<Fault> {
     ]
 }
 
-/// A service's output, by place, without the bodies of meetings.
+/// The texts that a service has sent and logged, each with its place. The bodies of meetings are left out.
 struct Said {
     places: Vec<(String, String)>,
     secrets: Vec<String>,
@@ -125,7 +125,7 @@ impl Said {
         if path.starts_with("/qos/") && answer.status == 200 {
             assert!(
                 answer.text().contains(MARK),
-                "a caller's body contains the mark, so a search for it can find something"
+                "the body of a meeting must contain the marker, or the search could never find it"
             );
             self.whole_meetings += 1;
         } else {
@@ -145,7 +145,7 @@ impl Said {
     }
 }
 
-/// A service with its secrets in files and callers with keys.
+/// A service with secrets in files and callers with keys, together with its simulator and its collector of spans.
 struct Scene {
     sim: Sim,
     service: Service,
@@ -185,7 +185,7 @@ impl Scene {
         Self { sim, service, collector, _folder: folder }
     }
 
-    /// Requests all meetings at the same time, with a key in `X-Api-Key` or in `Authorization`.
+    /// Requests all meetings at the same time, with a key in `X-Api-Key` and in `Authorization` alternately.
     fn ask(&self, meetings: &[String]) -> Vec<Answer> {
         let bearer = format!("Bearer {KEY}");
         let headers = [[("X-Api-Key", OTHER_KEY)], [("Authorization", bearer.as_str())]];
@@ -199,7 +199,7 @@ impl Scene {
         })
     }
 
-    /// Stops the service, and returns these answers, those of all endpoints, the log and the traces.
+    /// Requests every endpoint, and stops the service. Returns these answers and the new ones, the log and the traces.
     fn end(self, answers: &[Answer]) -> Said {
         let mut said = Said { places: Vec::new(), secrets: Vec::new(), whole_meetings: 0 };
         for answer in answers {
@@ -223,7 +223,10 @@ impl Scene {
         said.secrets.dedup();
         let printed = self.service.finish(&[""]); // Any warning is allowed.
         said.places.push(("the log".to_owned(), printed.join("\n")));
-        assert!(!self.collector.spans().is_empty(), "there are traces to be searched");
+        assert!(
+            !self.collector.spans().is_empty(),
+            "without spans, the search for leaks in them proves nothing"
+        );
         said.places.push(("the traces".to_owned(), self.collector.text()));
         said
     }
@@ -233,7 +236,7 @@ fn one_by_one(log_level: &str) {
     let scene = Scene::new(log_level);
     let mut meetings = Vec::new();
     for (number, kind) in of_one_meeting().into_iter().enumerate() {
-        // For each fault, a meeting that always fails on its first page, and one that recovers on a middle page.
+        // For each fault, the first page of one meeting always fails, and the second page of another fails once.
         let is_hold = matches!(
             kind,
             FaultKind::TokenExpired
@@ -243,7 +246,7 @@ fn one_by_one(log_level: &str) {
         );
         for (more, page_number) in [(100, 0), (200, 1)] {
             if is_hold && page_number == 0 {
-                continue; // A lasting fault would stop all calls: see `of_everything`.
+                continue; // If repeated, this fault stops all calls (see `of_everything`).
             }
             let id = format!("9{:010}", more + number);
             scene.sim.add_meeting(Meeting::raw_pages(&id, vec![page(); 3]));
@@ -264,7 +267,7 @@ fn one_by_one(log_level: &str) {
         meetings.push(id);
     }
     let mut answers = scene.ask(&meetings);
-    // Requested again, they are answered with cached meetings and cached failures.
+    // The second requests get cached meetings and cached failures.
     answers.extend(scene.ask(&meetings));
     let failed = answers.iter().filter(|answer| answer.status != 200).count();
     assert!(failed > 40, "{failed}");

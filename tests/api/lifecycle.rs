@@ -1,4 +1,4 @@
-//! How the process starts, fails to start, drains and exits; and its other commands.
+//! How the process starts, fails to start, drains and exits, and its other commands.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -33,14 +33,14 @@ fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Asserts that this is a message for an operator, without Rust's formatting.
+/// Asserts that standard error contains no panic and no debug output of Rust, which operators cannot read.
 fn assert_plain_words(ended: &Ended) {
     for rust in ["panicked", "RUST_BACKTRACE", "unwrap", "Error {", "Os {", "Err("] {
         assert!(!ended.stderr.contains(rust), "{rust} in {}", ended.stderr);
     }
 }
 
-/// A port that refuses connections while the socket is kept: bound but not listening.
+/// An address that refuses connections while the socket is kept, because the socket is bound but does not listen.
 fn closed_port() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -48,7 +48,7 @@ fn closed_port() -> (socket2::Socket, SocketAddr) {
     (socket, address)
 }
 
-/// Whether the callers' listener accepts a new connection.
+/// Whether the listener at this address accepts a new connection.
 fn answers(addr: SocketAddr) -> bool {
     TcpStream::connect(addr).is_ok()
 }
@@ -57,7 +57,8 @@ fn requests_waiting(service: &Service) -> u64 {
     service.ops_get("/status").json()["flights"]["requests_waiting"].as_u64().unwrap()
 }
 
-/// Sends a stop signal while a meeting of three pages is being fetched, and asserts that the caller gets all of it.
+/// Sends a stop signal while a meeting of three pages is being fetched. Asserts that the caller gets the complete
+/// meeting.
 fn a_slow_request_outlives(signal: &str) {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     sim.add_meeting(Meeting::generated("91111111111", 30, 1));
@@ -187,7 +188,7 @@ fn a_large_body_that_is_read_slowly_arrives_complete_after_sigterm() {
     wait_for(|| (stream.peek(&mut peeked).unwrap() == 100).then_some(()));
     service.signal("TERM");
     service.wait_until_ready(503);
-    // The caller reads slowly, and the service drains meanwhile.
+    // The service drains while the caller has not read the whole response.
     pause(Duration::from_millis(300));
     let answer = read_answer(stream);
     assert!(answer.body == whole.body, "{} of {} bytes", answer.body.len(), whole.body.len());
@@ -592,7 +593,7 @@ fn healthcheck_of_a_url_needs_no_configuration_and_succeeds_only_on_200() {
     let ready = healthcheck(&by_name);
     assert_eq!((ready.code, ready.stderr.as_str()), (Some(0), ""));
     assert_eq!(healthcheck(&format!("http://{}/openapi.json", service.addr)).code, Some(0));
-    // The check sends the query, too: without it, the answer would be 200.
+    // Without the query, the answer would be 200, so this shows that the check sends it.
     let refused = healthcheck(&format!("http://{}/qos/85746065432?type=", service.addr));
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("400"), "{}", refused.stderr);

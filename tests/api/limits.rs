@@ -1,4 +1,4 @@
-//! The account's limits: never more than the permitted calls in any second or day, and Zoom's own 429s.
+//! The account's limits: no second and no day has more calls than permitted, and Zoom's 429s pause all calls.
 
 use std::{
     net::SocketAddr,
@@ -33,7 +33,7 @@ fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
     let paths = add_meetings(&sim, 0, 12);
     let service = Service::start(&sim, &[]);
     for (form, paths) in in_three_forms(3).into_iter().zip(paths.chunks(4)) {
-        // Forms that name a time are computed again, because the previous iterations took several seconds.
+        // Forms that name a time are computed again, because the previous rounds took several seconds.
         let form = match form.parse::<u64>() {
             Ok(_) => form,
             Err(_) if form.contains("GMT") => in_three_forms(3)[1].clone(),
@@ -44,7 +44,7 @@ fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
         let answers = at_once(service.addr, paths.to_vec());
         assert!(
             answers.iter().all(|answer| answer.status == 200),
-            "they wait, because the pause ends within their wait"
+            "callers wait if the pause ends before `server.wait`"
         );
         let calls = sim.qos_calls();
         let refused = calls.iter().position(|call| call.status == Some(429)).unwrap();
@@ -209,11 +209,11 @@ fn calls_of_other_apps_beyond_the_headroom_count_if_zoom_reports_them() {
     sim.tell_day_left();
     sim.set_day_used(5_000);
     assert_eq!(service.get(&paths[0]).status, 200);
-    assert_eq!(used(), (1, 0), "others keep to their 6,000");
+    assert_eq!(used(), (1, 0), "the other apps stay within the 6,000 calls of the headroom");
     sim.set_day_used(30_000);
     assert_eq!(service.get(&paths[1]).status, 200);
-    // Zoom reports 29,999 calls left, so 54,000 - 29,999 = 24,001 count as used: two made by this service, and the rest
-    // taken by others.
+    // Zoom reports 29,999 calls left. Of its 54,000, the service counts the other 24,001 as used: two by itself, and
+    // the rest by other apps.
     assert_eq!(used(), (24_001, 23_999));
     sim.set_day_used(59_999);
     assert_eq!(service.get(&paths[2]).status, 200);
@@ -273,7 +273,7 @@ fn under_daily_pressure_live_snapshots_stay_fresh_longer_within_the_limit() {
             let max_age = answer.header("cache-control").and_then(|value| value.split_once('='));
             max_age.unwrap().1.parse::<u64>().unwrap() + answer.header("age").unwrap().parse::<u64>().unwrap()
         };
-        // Age and max-age are truncated to whole seconds, so their sum can be a second too low.
+        // `Age` and `max-age` are truncated to whole seconds, so their sum can be a second too low.
         let about = |seconds: u64| seconds - 1..=seconds;
 
         let first = service.get(&path);
@@ -287,8 +287,8 @@ fn under_daily_pressure_live_snapshots_stay_fresh_longer_within_the_limit() {
         assert!(budget["forecast_calls_at_midnight"].as_f64().unwrap() > 5.0, "{budget}");
         let spent_at: jiff::Timestamp = budget["spent_at"].as_str().unwrap().parse().unwrap();
         assert!(spent_at > jiff::Timestamp::now(), "{budget}");
-        // The mean factor stays below the maximum: a refresh also waits for the next request, and that time is not
-        // stretched.
+        // `stretch` is a mean over the refreshes. It can be below the maximum, because a refresh also waits for the
+        // next request, and this wait is not stretched.
         let stretch = budget["stretch"].as_f64().unwrap();
         assert!(stretch <= most.parse().unwrap() && (stretch > 1.2 || most == "1"), "{most}: {stretch}");
         let shown = |name| service.metric(&format!("zoom_qos_proxy_{name}"));
@@ -316,7 +316,7 @@ fn the_days_count_survives_a_restart_and_a_crash() {
     let service = Service::start(&sim, &settings);
     assert_eq!(used(&service), 5, "an orderly stop keeps the exact count");
     assert_eq!(service.get(&paths[0]).status, 200);
-    // Waits until the file is ahead of the count: it then contains at least the calls made, and at most 200 more.
+    // Waits until the file is ahead of the count. The file then contains at least the calls made, and at most 200 more.
     wait_for(|| std::fs::read_to_string(&file).ok().filter(|text| !text.contains("\"calls\":5}")));
     service.crash();
     let service = Service::start(&sim, &settings);
@@ -332,12 +332,12 @@ fn crashes_during_calls_overcount_by_seconds_and_never_undercount() {
     let file = folder.path().join("day.json");
     let settings = [("limits.state_file", file.to_str().unwrap())];
     let used = |service: &Service| budget(service)["day_calls_used"].as_u64().unwrap();
-    // The file is at most five seconds of 36 calls ahead, and two more calls may be in flight.
+    // The file is ahead by at most the calls of five seconds, at 36 a second. Two more calls may be in flight.
     let too_many_at_most = 5 * 36 + 2;
     let mut counted = 0;
     for (crashes, paths) in (1..).zip(paths.chunks(100)) {
         let service = Service::start(&sim, &settings);
-        assert_eq!(used(&service), counted, "a start alone spends nothing");
+        assert_eq!(used(&service), counted, "starting the service adds no calls");
         let callers: Vec<_> = paths
             .iter()
             .map(|path| {
@@ -347,7 +347,7 @@ fn crashes_during_calls_overcount_by_seconds_and_never_undercount() {
             })
             .collect();
         sim.clear_calls();
-        // One more call each time, so that the crash hits different moments between two writes.
+        // Each round waits for one more call, so that the crashes hit different moments between two writes.
         assert!(sim.wait_for_calls(40 + crashes, PATIENCE));
         service.crash();
         drop(callers);
@@ -423,7 +423,7 @@ fn callers_that_a_pause_leaves_too_little_time_are_rejected_at_once() {
             .collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
     });
-    // The pause ends after 2 s; in the remaining 2 s of the wait, 9 calls a second are possible.
+    // The pause ends after 2 s. In the remaining 2 s of the wait, 9 calls a second are possible.
     let served = answers.iter().filter(|(code, _)| code == "200").count();
     assert!((10..=22).contains(&served), "{served} served: {answers:?}");
     let rejected_late =
@@ -433,7 +433,7 @@ fn callers_that_a_pause_leaves_too_little_time_are_rejected_at_once() {
     service.finish(&["all calls pause"]);
 }
 
-/// Requests cold meetings at once; returns each answer with its latency.
+/// Requests cold meetings at the same time. Returns each answer with its latency.
 fn timed_at_once(service: &Service, paths: &[String]) -> Vec<(Answer, Duration)> {
     thread::scope(|scope| {
         let asked = paths.iter().map(|path| {
@@ -446,7 +446,8 @@ fn timed_at_once(service: &Service, paths: &[String]) -> Vec<(Answer, Duration)>
     })
 }
 
-/// Returns the number of rejections. Asserts that each has this code and came at once, not after the caller's wait.
+/// Returns the number of rejections. Asserts that each has this code and came within 1.2 s, not after the caller's
+/// wait.
 fn refused_at_once(answers: &[(Answer, Duration)], code: &str) -> usize {
     let refused: Vec<_> = answers.iter().filter(|(answer, _)| answer.status != 200).collect();
     for (answer, took) in &refused {
@@ -488,7 +489,7 @@ fn a_very_short_wait_still_fetches() {
     let paths = add_meetings(&sim, 0, 3);
     let service = Service::start(&sim, &[("server.wait", "40ms")]);
     for path in &paths {
-        // If the caller's wait is too short, the flight continues, and its result is cached.
+        // When the wait ends too early, the flight continues, and its result is cached.
         wait_for(|| (service.get(path).status == 200).then_some(()));
     }
     assert_eq!(sim.qos_calls().len(), 3);
@@ -515,7 +516,7 @@ fn abandoned_flights_do_not_cause_rejections() {
     service.finish(&["limits."]);
 }
 
-/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// These tests measure rates and need the machine for themselves. `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;
@@ -524,7 +525,7 @@ mod alone {
     fn four_hundred_cold_meetings_use_the_whole_limit_without_a_429() {
         let sim = sim(|config| config.latency = Duration::from_millis(100));
         let paths = add_meetings(&sim, 0, 400);
-        // The calls take nearly as long as callers wait by default.
+        // The calls take ten seconds, nearly as long as the default of `server.wait`.
         let settings =
             [("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0"), ("server.wait", "30s")];
         let service = Service::start(&sim, &settings);

@@ -1,4 +1,4 @@
-//! Log lines that cannot be written: each is counted, and no request is affected.
+//! Log lines that cannot be written are counted, and affect no request.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use zoom_sim::Meeting;
 const DROPPED: &str = "zoom_qos_proxy_log_lines_dropped_total ";
 const REQUESTS: u64 = 5;
 
-/// Free addresses, chosen by the test because the log that would name them is lost.
+/// Two free addresses. The test chooses them, because the log that would name them is lost.
 fn free_addresses() -> [SocketAddr; 2] {
     let listeners = [0; 2].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap())
@@ -27,7 +27,7 @@ fn dropped(ops: SocketAddr) -> u64 {
     metrics.lines().find_map(|line| line.strip_prefix(DROPPED)).map_or(0, |count| count.parse().unwrap())
 }
 
-/// Asserts that all log lines are counted as dropped with this standard output, to which none can be written.
+/// Starts a service whose standard output accepts no writes, and asserts that it counts every log line as dropped.
 fn all_lines_are_counted_with(stdout: Stdio) {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
@@ -39,7 +39,7 @@ fn all_lines_are_counted_with(stdout: Stdio) {
     for _ in 0..REQUESTS {
         assert_eq!(request(callers, "GET", "/qos/91111111111", &[]).status, 200);
     }
-    // One line for each request, and those logged at the start.
+    // There is one line for each request, and there are the lines of the start.
     wait_for(|| (dropped(ops) > REQUESTS).then_some(()));
     let before = dropped(ops);
     assert_eq!(request(callers, "GET", "/qos/91111111111", &[]).status, 200);

@@ -1,4 +1,4 @@
-//! The memory that the process really uses, rather than the bytes that it counts.
+//! The memory that the process really uses, rather than the bytes that its own accounting reports.
 
 use std::{
     sync::{
@@ -20,9 +20,10 @@ use zoom_sim::Meeting;
 
 const BOUND: u64 = 32 << 20;
 const MEETINGS: u64 = 50_000;
-/// The bytes for everything except snapshots: code, threads, and the buffers of connections and flights.
+/// The bytes that everything except snapshots may take: code, threads, and the buffers of connections and flights.
 const BASE: u64 = 48 << 20;
-/// The bytes that 150 flights may add while they wait for their second page. A compressor for each took 240 MiB.
+/// The bytes that 150 flights may add while they wait for their second page. When each flight had its own compressor,
+/// they added 240 MiB.
 const GROWTH: u64 = 60 << 20;
 
 #[test]
@@ -73,7 +74,8 @@ fn flights_that_do_not_fit_into_memory_together_wait_for_each_other() {
 
 #[test]
 fn when_every_flight_waits_the_youngest_fails_and_the_others_complete() {
-    // The flights advance in lockstep: each holds one page, and no second page fits beside these three.
+    // The three flights advance together. Each holds one page, and then there is no memory for a second page of any of
+    // them.
     let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_millis(300)));
     let ids: Vec<_> = (0..3).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
     for id in &ids {
@@ -107,13 +109,14 @@ fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
     let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
     let (whole, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert!(refused.iter().all(|answer| answer.problem() == "overloaded"));
-    // A first page reserves memory while its call waits for a permit, and sixteen fit at a time.
+    // Each flight reserves 64 KiB for its first page while its call waits for a permit. So 16 flights fit at a time,
+    // and 20 more may wait.
     assert!((20..=37).contains(&whole.len()), "{} of 100 are fetched", whole.len());
     service.finish(&["limits.heavy_per_second"]);
 }
 
-/// A response of 700 KB: its first and its last 1,000 bytes are sent in these numbers of pieces, with a pause of 700 ms
-/// after each, and the bytes between them at once.
+/// A response of 700 KB. The first 1,000 bytes are sent in `pauses_before` pieces, and the last 1,000 in `pauses_after`
+/// pieces. A pause of 700 ms follows each piece. The bytes between are sent at once.
 fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
     let bytes = answer(&page(&"x".repeat(700_000)));
     let (first, rest) = bytes.split_at(1_000);
@@ -130,8 +133,8 @@ fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
 fn waiting_for_memory_does_not_count_towards_zooms_timeouts() {
     let sim = sim(|_| ());
     let (first, others) = ("91000000000", ["91000000001", "91000000002"]);
-    // A call may take 6 s. The large part of the first call can be read only when the other calls end, about 7 s after
-    // the first one started, because they hold the memory until then.
+    // A call may take 6 s, without the time in which it waits for memory. The other two calls hold the memory until
+    // they end, about 7 s after the first call started. Only then can the large part of the first response be read.
     let zoom = RawZoom::start(
         move |asked| {
             if asked.is_for(first) { in_three_parts(5, 1) } else { in_three_parts(1, 7) }
@@ -145,7 +148,7 @@ fn waiting_for_memory_does_not_count_towards_zooms_timeouts() {
     let service = Service::start(&sim, &settings);
     let statuses = thread::scope(|scope| {
         let waits = scope.spawn(|| service.get(&format!("/qos/{first}")).status);
-        // The first call sends its third piece after 1.4 s.
+        // The third piece of the first response arrives after 1.4 s.
         wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") > 500.0).then_some(()));
         let answers = at_once(service.addr, others.map(|id| format!("/qos/{id}")).to_vec());
         let others: Vec<_> = answers.iter().map(|answer| answer.status).collect();
@@ -156,8 +159,8 @@ fn waiting_for_memory_does_not_count_towards_zooms_timeouts() {
     service.finish(&[]);
 }
 
-/// All flights get their first page at the same time and then wait for their second. Only the memory in use meanwhile
-/// is measured, not what the allocator retains later.
+/// All flights get their first page at the same time, and then wait for their second. The test measures the memory
+/// while they wait, not what the allocator retains later.
 #[test]
 fn flights_that_wait_for_their_next_page_take_little_memory() {
     const FLIGHTS: usize = 150;
@@ -213,8 +216,8 @@ fn resident_memory_stays_bounded_however_many_meetings_pass_through() {
         ("limits.heavy_per_day", "10000000"),
         ("telemetry.log_level", "warn,zoom_qos_proxy::app=info"),
     ];
-    // Meetings have from one to seven participants, so that freed blocks do not fit new ones. The pages are generated
-    // once.
+    // Meetings have one to seven participants, so that freed blocks do not fit new ones. Generating the pages once
+    // saves time.
     let pages: Vec<_> =
         (1..=7).map(|participants| Meeting::generated("91234567890", participants, 6).pages()).collect();
     let pages = Arc::new(pages);

@@ -1,4 +1,5 @@
-//! The memory of callers' connections: those that are kept after a large response, and those whose callers do not read.
+//! The memory of callers' connections: of those that are kept after a large response, and of those whose callers do not
+//! read.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +12,7 @@ use test_support::{
 use zoom_sim::Meeting;
 
 const ID: &str = "91000000000";
-/// The most that a connection may take, in bytes. The formula in docs/OPERATIONS.md has 40 KiB.
+/// The most that a connection may take, in bytes. The formula in docs/OPERATIONS.md allows 40 KiB.
 const MOST_BYTES: u64 = 40_000;
 
 /// The number of connections that may have large write buffers.
@@ -24,8 +25,8 @@ fn request_gzip(service: SocketAddr) -> Connection {
     connection
 }
 
-/// Caches a meeting of `pages` pages of `bytes` bytes, opens [`LARGE_BUFFERS`] connections, and asserts that each of `count` further
-/// ones, which `open` opens, takes little memory.
+/// Caches a meeting of `pages` pages of `bytes` bytes, and opens [`LARGE_BUFFERS`] connections. Then opens `count` more
+/// with `open`, and asserts that each of these takes little memory.
 fn assert_each_takes_little(
     count: u64,
     (pages, bytes): (usize, usize),
@@ -61,7 +62,7 @@ fn kept_connections_take_little_memory_after_a_large_response() {
 
 #[test]
 fn callers_that_do_not_read_take_little_memory_each() {
-    // More than the kernel takes for a caller that does not read.
+    // The meeting is larger than what the kernel buffers for a caller that does not read.
     assert_each_takes_little(100, (4, 4_000_000), |service| {
         let mut connection = request_gzip(service);
         assert!(connection.has_answer(Duration::from_secs(20)));

@@ -17,20 +17,21 @@ const CACHE_MIB: u64 = 16;
 const FETCH_MIB: u64 = 16;
 /// The default of `limits.max_queued`.
 const QUEUED: u64 = 1_000;
-/// `limits.memory` as the chart's `_memory.tpl` computes it.
+/// `limits.memory` as the chart's `_memory.tpl` computes it, without the memory for connections.
 const CHART_MIB: u64 =
     (CACHE_MIB * 13).div_ceil(10) + 48 + FETCH_MIB * 9 / 4 + 2 * FETCH_MIB + (QUEUED * 32).div_ceil(1_024);
-/// The part of each connection in that limit, and of the hundred with larger buffers. The first tests do not need it.
+/// The chart adds this for each connection, and for the hundred connections with large buffers. Only the test with many
+/// connections needs it.
 const CONNECTION_KIB: u64 = 40;
 const LARGE_BUFFERS_MIB: u64 = 50;
-/// The tests run unoptimised code, of which 24 MiB are resident instead of the image's 10: a difference of 14, rounded
-/// up.
+/// The tests run unoptimised code. It takes 24 MiB of resident memory instead of 10 MiB in the image: 14 MiB more,
+/// rounded up.
 const DEV_MIB: u64 = 16;
 const LIMIT_MIB: u64 = CHART_MIB + DEV_MIB;
-/// A margin for what `RLIMIT_DATA` counts although it is not resident: stacks, and memory that the allocator reserves.
+/// A margin for memory that `RLIMIT_DATA` counts although it is not resident: stacks, and what the allocator reserves.
 const MAPPED_MIB: u64 = 96;
 
-/// The variable by which the image sets glibc's allocator.
+/// The environment variable with which the image tunes glibc's allocator.
 fn allocator_settings() -> &'static str {
     let lines = include_str!("../../Dockerfile").lines();
     lines
@@ -39,8 +40,8 @@ fn allocator_settings() -> &'static str {
         .unwrap()
 }
 
-/// Starts a service that cannot map more than the limit and that margin. A cgroup would count resident pages only, but
-/// creating one needs root.
+/// Starts a service that cannot map more than `LIMIT_MIB` and `MAPPED_MIB` together. A cgroup would count only resident
+/// pages, but creating one needs root.
 fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
     let (cache, fetch) = (format!("{CACHE_MIB}MiB"), format!("{FETCH_MIB}MiB"));
     let ours = [
@@ -56,7 +57,7 @@ fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
     Service::start_by(sim, &[&ours[..], settings].concat(), &by)
 }
 
-/// Asserts that the service never exceeded the limit, and is alive.
+/// Asserts that the service never exceeded `LIMIT_MIB`, and still answers.
 fn assert_survived(service: Service, what: &str) {
     assert_stayed_below(LIMIT_MIB, service, what);
 }
@@ -112,7 +113,7 @@ fn a_hundred_gzip_bombs_fit_the_charts_memory_limit() {
     let zoom = RawZoom::start(move |_| vec![Step::Send(bomb.clone())]);
     let service = start(&sim, &[("zoom.api_base_url", &zoom.api_base_url()), ("server.wait", "60s")]);
     let answers = at_once(service.addr, paths(100));
-    assert_eq!(whole(&answers), 0, "each exceeds the limit for all meetings together");
+    assert_eq!(whole(&answers), 0, "each page exceeds limits.max_fetch_bytes");
     assert!(answers.iter().any(|answer| answer.problem() == "zoom_failed"));
     assert_survived(service, "a hundred gzip bombs");
 }
@@ -143,7 +144,7 @@ fn twenty_incompressible_pages_fit_the_charts_memory_limit() {
 fn finishing_a_large_meeting_holds_its_codings_only_once() {
     let sim = roomy();
     let id = "91000000000";
-    // These 60 MB do not compress below 47 MiB; the zstd and gzip codings together take twice that.
+    // The 60 MB of pages do not compress below 47 MiB. The zstd and gzip codings together take twice that.
     sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 20, 3_000_000)));
     let settings =
         [("limits.max_fetch_bytes", "64MiB"), ("cache.max_bytes", "256MiB"), ("server.wait", "60s")];
@@ -174,15 +175,15 @@ fn an_answered_snapshot_is_freed_once_it_is_purged() {
     let before = resident();
     assert_eq!(service.get(&format!("/qos/{id}")).status, 200);
     wait_for(|| (metric("fetch_bytes") == 0.0).then_some(()));
-    // The two codings take 94 MiB. The allocator retains another 20 to 60 MiB of the flight's memory, depending on how
-    // its threads interleave: only the difference that the purge makes shows whether the codings are freed.
+    // The two codings take 94 MiB. The allocator retains 20 to 60 MiB more of the flight's memory, depending on how its
+    // threads interleave. So only the difference that the purge makes shows whether the codings are freed.
     let (codings, answered) = (metric("cache_bytes") / f64::from(1 << 20), resident());
     assert!(
         codings > 90.0 && answered > before + codings,
         "{codings} MiB, resident {before}, then {answered}"
     );
     service.ops_purge();
-    // No further request to the worker that answered is needed.
+    // The memory is freed although the worker that answered gets no further request.
     wait_for(|| (resident() < answered - codings * 0.9).then_some(()));
     service.finish(&[]);
 }
@@ -212,7 +213,8 @@ fn cache_connections_and_flights_together_fit_the_charts_memory_limit() {
     const CACHED: u64 = 3_000;
     const LARGE: &str = "91999999999";
     let sim = roomy();
-    // Meetings from 910… are cached, of 1 to 20 KB each; those from 920… are fetched for as long as their callers wait.
+    // Ids that begin with 91 are cached meetings of 1 to 20 KB. Ids that begin with 92 are fetched slowly, in eight
+    // parts.
     let zoom = RawZoom::start(|asked| {
         if asked.is_for(LARGE) {
             return vec![Step::Send(noise(150_000))];

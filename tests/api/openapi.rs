@@ -1,4 +1,4 @@
-//! `/openapi.json` from outside: served like any document, and consistent with the service's answers.
+//! `/openapi.json` needs no key, has an entity tag, and agrees with the responses of the service.
 
 use serde_json::Value;
 use test_support::{
@@ -9,7 +9,7 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// The document's description of a response of `GET /qos/{meetingId}`.
+/// What the document says about a response of `GET /qos/{meetingId}` with this status.
 fn described(document: &Value, status: u16) -> &Value {
     &document["paths"]["/qos/{meetingId}"]["get"]["responses"][status.to_string()]
 }
@@ -90,7 +90,7 @@ fn every_reference_resolves_and_every_component_is_used() {
     for reference in &used {
         assert!(target(&document, reference).is_some(), "{reference}");
     }
-    // Security schemes are used by name, without a reference.
+    // Security schemes are used by their names, not by references.
     let components = document["components"].as_object().unwrap().iter();
     for (kind, members) in components.filter(|(kind, _)| *kind != "securitySchemes") {
         for name in members.as_object().unwrap().keys() {
@@ -203,7 +203,8 @@ fn check_headers(document: &Value, answer: &Answer) {
     check_against(document, described(document, answer.status), answer);
 }
 
-/// Asserts that every required header is present, and that no undocumented one is.
+/// Asserts that every required header is present, and that every present header is documented or belongs to the
+/// framing.
 fn check_against(document: &Value, described: &Value, answer: &Answer) {
     let documented = described["headers"].as_object().expect("headers");
     for (name, reference) in documented {

@@ -1,11 +1,11 @@
-//! The types in `/openapi.json`: the service's responses have them, and client generators understand them.
+//! The types in `/openapi.json`: the responses of the service conform to them, and client generators understand them.
 
 use serde_json::{Map, Value};
 use test_support::{arbitrary_json::Tree, service::Service, simulator::sim};
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// Keywords that are not checked here: those for values of another type, annotations, and those that only `make
-/// clients` checks.
+/// Keywords without a rule for the value at hand: they apply to another type, only annotate, or are checked by `make
+/// clients`.
 const NO_RULE_HERE: [&str; 11] = [
     "enum",
     "items",
@@ -20,15 +20,16 @@ const NO_RULE_HERE: [&str; 11] = [
     "maximum",
 ];
 
-/// Checks values by the document's schemas. Reads JSON as written, because some numbers and strings fit no Rust type.
+/// Checks values against the schemas of the document. Reads numbers and strings as they are written, because some fit
+/// no Rust type.
 struct Checker<'a> {
     document: &'a Value,
-    /// Whether a key without a description is a mismatch.
+    /// Whether a key that the schema does not describe is a mismatch.
     closed: bool,
 }
 
 impl Checker<'_> {
-    /// Returns where `value` is not as `schema` describes it.
+    /// Returns the places where `value` does not match `schema`.
     fn mismatches(&self, schema: &Value, value: &Tree) -> Vec<String> {
         let mut found = Vec::new();
         for (keyword, rule) in schema.as_object().expect("a schema") {
@@ -127,8 +128,7 @@ fn every_value_of_a_meeting_is_as_described() {
     let slice = service.get("/qos/91111111111?type=past&page_size=3").text();
     assert_eq!(checker.snapshot(&slice), [""; 0]);
 
-    // Zoom documents names as strings, but every tenth name in this meeting is the number 42, which the service passes
-    // on.
+    // Zoom documents names as strings. In this meeting, every tenth name is the number 42, which the service passes on.
     let odd = body("92222222222");
     let names: Vec<_> = [9, 19, 29]
         .map(|row| format!("/participants/{row}/user_name: Bare(\"42\") is not [\"string\",\"null\"]"))
@@ -150,7 +150,7 @@ fn every_value_of_a_meeting_is_as_described() {
     service.finish(&[]);
 }
 
-/// OpenAPI 3.1 permits siblings of `$ref`, but client generators ignore either them or the reference.
+/// OpenAPI 3.1 permits siblings of `$ref`, but client generators ignore either the siblings or the reference.
 #[test]
 fn no_reference_of_the_description_has_siblings() {
     fn check(value: &Value) {
@@ -186,7 +186,8 @@ fn every_property_of_a_schema_has_a_type() {
     service.finish(&[]);
 }
 
-/// Hiding changes no type, so a client generated from the document reads the responses for every caller.
+/// Hiding a field keeps its type, so a client that is generated from the document can read the responses for every
+/// caller.
 #[test]
 fn hidden_fields_are_as_described() {
     let sim = sim(|_| ());

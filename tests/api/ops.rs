@@ -1,4 +1,4 @@
-//! The operators' view: health, readiness, metrics, status, request ids and the log.
+//! What operators see: health, readiness, metrics, status, request ids and the log.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -22,8 +22,8 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 
 const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");
 
-/// The names in the first table of docs/METRICS.md, without the prefix and without the metrics that such a service does
-/// not have.
+/// The metrics in docs/METRICS.md, without the prefix `zoom_qos_proxy_`. Leaves out those that exist only with an
+/// `[[issuer]]`, and without Redis those that need Redis.
 fn documented_metrics(with_redis: bool) -> BTreeSet<&'static str> {
     documented_rows("| metric |")
         .filter(|row| with_redis || !row.contains("present only with `redis.url`"))
@@ -32,7 +32,7 @@ fn documented_metrics(with_redis: bool) -> BTreeSet<&'static str> {
         .collect()
 }
 
-/// The rows of the first table of docs/METRICS.md whose head begins with this text, without the head.
+/// The rows of the first table of docs/METRICS.md whose header row begins with this text. Leaves out the header row.
 fn documented_rows(heading: &str) -> impl Iterator<Item = &'static str> {
     let (_, table) = METRICS_PAGE.split_once(heading).unwrap();
     table.lines().skip(2).take_while(|row| row.starts_with('|'))
@@ -43,13 +43,14 @@ fn names_in(row: &'static str, cell: usize) -> impl Iterator<Item = &'static str
     row.split('|').nth(cell).unwrap().split('`').skip(1).step_by(2)
 }
 
-/// The names in `text`, which is in Prometheus's format, without the prefix and without `process_*`.
+/// The names of the metrics in `text`, which is in Prometheus's text format. Leaves out `process_*`, and the prefix
+/// `zoom_qos_proxy_` of each name.
 fn served_metrics(text: &str) -> BTreeSet<&str> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE zoom_qos_proxy_"));
     types.map(|line| line.split(' ').next().unwrap()).collect()
 }
 
-/// Every metric, label and value of a label in `text`, except the label `le`.
+/// Every combination of metric, label and value in `text`, except those of the label `le`.
 fn served_labels(text: &str) -> BTreeSet<(&str, &str, &str)> {
     let samples = text.lines().filter_map(|line| line.strip_prefix("zoom_qos_proxy_")?.split_once('{'));
     let labels = samples.flat_map(|(metric, rest)| {
@@ -77,7 +78,7 @@ fn is_request_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// The access log's lines.
+/// The lines of the access log, parsed.
 fn request_lines(lines: &[String]) -> Vec<Value> {
     let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
     parsed.filter(|line| line.get("route").is_some()).collect()
@@ -252,7 +253,7 @@ fn metrics_count_exactly_what_happened() {
         service.get(path);
     }
     request(service.addr, "POST", "/qos/85746065432", &[]);
-    // These are not requests for a meeting, so `requests_total` does not count them.
+    // `requests_total` counts only requests for a meeting, so the next three do not count.
     service.get("/nowhere");
     service.get("/qos");
     service.ops_get("/healthz");
@@ -285,7 +286,11 @@ fn metrics_count_exactly_what_happened() {
     let text = service.ops_get("/metrics").text();
     let all =
         text.lines().filter_map(|line| line.strip_prefix("zoom_qos_proxy_requests_total{")?.rsplit_once(' '));
-    assert_eq!(all.map(|(_, count)| count.parse::<u64>().unwrap()).sum::<u64>(), 11, "and nothing else");
+    assert_eq!(
+        all.map(|(_, count)| count.parse::<u64>().unwrap()).sum::<u64>(),
+        11,
+        "the counter has no other samples"
+    );
     wait_for(|| (service.metric("zoom_qos_proxy_cache_entries") == 2.0).then_some(()));
     assert!(service.metric("zoom_qos_proxy_cache_bytes") > 1_000.0);
     assert_eq!(sim.qos_calls().len(), 2);
@@ -440,7 +445,7 @@ fn a_method_that_allow_names_is_not_refused() {
     service.finish(&[]);
 }
 
-/// Requests for every kind of response, on both listeners.
+/// Requests with different outcomes, on both listeners.
 fn everywhere(service: &Service) -> [(SocketAddr, &'static str, &'static str); 10] {
     [
         (service.addr, "GET", "/qos/85746065432"),
@@ -630,8 +635,8 @@ fn a_level_of_error_keeps_request_lines_out_of_the_log() {
     let sim = sim(|_| ());
     let mut process = Process::start(&mut command(&sim, &[("telemetry.log_level", "error")]));
     assert!(process.0.try_wait().unwrap().is_none());
-    // At this level, the log does not contain the addresses. So the test waits until the process handles SIGTERM, and
-    // then checks only that it stops.
+    // At this level, the log does not contain the addresses, so the test can send no requests. The test sends SIGTERM
+    // as soon as the process handles it, and checks that nothing was logged.
     let pid = process.0.id().to_string();
     wait_for(|| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -1,4 +1,4 @@
-//! Purges can require a key that scraping does not need.
+//! The operators can require a key for purges. Scraping the metrics does not need it.
 
 use test_support::{
     callers::sha256_hex,

@@ -179,7 +179,7 @@ fn a_cell_is_bad_exactly_if_the_summary_counts_its_minute() {
                 let cells = cells(medium);
                 let count = cells.len() as u64;
                 assert!(input.max(output) <= count && count <= input + output, "{number} {medium}");
-                // Each direction alone gives exact minutes. The strip shows their union.
+                // The JSON gives the minutes of each direction. The strip shows the union of both.
                 let minutes = [format!("{prefix}_input"), format!("{prefix}_output")].map(|group| {
                     let path = format!(
                         "/qos/{query}&groups={group}&participant={}",
@@ -204,7 +204,7 @@ fn minute(n: u32) -> String {
     format!("2026-01-{:02}T{:02}:{:02}:00Z", 1 + n / 1_440, n / 60 % 24, n % 60)
 }
 
-/// One of Zoom's rows, with a sample far over the limit at each of these times.
+/// A row in Zoom's format, with a sample far over the limit at each of these times.
 fn bad_row(fields: &str, times: impl IntoIterator<Item = String>) -> String {
     let sample = |time| format!(r#"{{"date_time":"{time}","audio_input":{{"latency":"999 ms"}}}}"#);
     let samples: Vec<_> = times.into_iter().map(sample).collect();
@@ -300,7 +300,7 @@ fn a_row_outside_the_shown_time_is_counted_in_words() {
     service.finish(&[]);
 }
 
-/// The minutes in which a group of the first participant is over a limit, computed from the JSON.
+/// Computes from the JSON the minutes in which a group of the first participant is over a limit.
 fn over_minutes(meeting: &Value, group: &str, limits: &Value) -> Vec<String> {
     let samples = meeting["participants"][0]["user_qos"].as_array().into_iter().flatten();
     let is_over = |sample: &&Value| {

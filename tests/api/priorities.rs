@@ -9,22 +9,22 @@ const PATH: &str = "/qos/91111111111";
 
 /// The number of the field of `/proc/PID/stat` that contains the niceness.
 const NICENESS: usize = 19;
-/// The highest niceness.
+/// The highest niceness, which is the lowest priority.
 const MOST: i64 = 19;
 
 /// Reads the `stat` file of a process or thread, and returns a function that returns its fields by their numbers.
 fn stat(path: &str) -> impl Fn(usize) -> Option<i64> + use<> {
     let text = fs::read_to_string(format!("{path}/stat")).unwrap_or_default();
-    // Field 3 is the first one after the name, which may contain spaces.
+    // Field 3 follows the process name, which is in parentheses and may contain spaces.
     move |field| text.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.parse().ok()
 }
 
-/// Returns the processor time that threads of at most this niceness have used, and that of nicer ones, in clock ticks.
+/// Returns two CPU times in clock ticks: of the threads with at most this niceness, and of the nicer threads.
 fn ticks(service: &Service, niceness: i64) -> (i64, i64) {
     let mut ticks = (0, 0);
     for thread in fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap() {
         let field = stat(thread.unwrap().path().to_str().unwrap());
-        // User and system time. A thread may have ended meanwhile.
+        // User and system time. A thread that has ended in the meantime counts as zero.
         let used = field(14).unwrap_or_default() + field(15).unwrap_or_default();
         *if field(NICENESS) > Some(niceness) { &mut ticks.1 } else { &mut ticks.0 } += used;
     }

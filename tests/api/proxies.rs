@@ -176,7 +176,7 @@ fn calls_refused_by_the_proxy_are_counted_but_cost_no_quota() {
     let proxy = ConnectProxy::start(|_| Err("403 Forbidden"));
     let url = proxy.url("");
     let oauth = sim.oauth_url();
-    // Only the API's host name needs the proxy.
+    // Only calls to the API use the proxy. The simulator's token endpoint is reached directly.
     let settings = [("zoom.api_base_url", "http://api.zoom.test/v2"), ("zoom.oauth_url", &*oauth)];
     let variables = [("HTTP_PROXY", &*url), ("NO_PROXY", "127.0.0.1")];
     let service = with_environment(&sim, &settings, &variables);

@@ -21,7 +21,7 @@ const ID: &str = "91111111111";
 const LIVE: &str = "/qos/91111111111";
 const PAST: &str = "/qos/91111111111?type=past";
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
-/// Fetched for this request, and not stored.
+/// The `Cache-Status` of a response that was fetched for the request, and not stored.
 const NOT_KEPT: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200";
 
 /// Sends a `DELETE` on the ops listener, and asserts that the answer is a 204 without a body.
@@ -50,7 +50,7 @@ fn rows(answer: &Answer) -> u64 {
     answer.json()["total_records"].as_u64().unwrap()
 }
 
-/// Replaces the meeting; responses to requests already received keep the old rows.
+/// Replaces the meeting. Requests that the simulator has already received are still answered with the old rows.
 fn has_rows(sim: &Sim, rows: usize) {
     sim.add_meeting(Meeting::generated(ID, rows, 1));
 }
@@ -94,7 +94,7 @@ fn without_a_type_both_are_purged_and_other_meetings_stay() {
     for path in [LIVE, PAST, other] {
         assert_eq!(service.get(path).cache_status(), MISS);
     }
-    // Unknown query parameters are ignored here, too.
+    // A purge ignores unknown query parameters, as other requests do.
     purge(&service, &format!("/cache/{ID}?page_size=x&any=thing"));
     assert!(is_hit(&service.get(other)));
     for path in [LIVE, PAST] {
@@ -127,7 +127,7 @@ fn the_whole_cache_is_purged_and_later_fetches_are_cached() {
         purge(&service, "/cache");
         assert!(paths.iter().all(|path| !is_kept(&service, path)) && !is_kept(&service, missing));
     }
-    // The memory of purged entries is released, too.
+    // The purged entries are also removed from memory.
     wait_for(|| (service.ops_get("/status").json()["cache"]["entries"] == 0).then_some(()));
     assert_eq!(
         service.metric("zoom_qos_proxy_cache_evictions_total"),
@@ -244,7 +244,10 @@ fn a_flight_started_after_the_purge_wins_over_the_detached_one() {
         purge(&service, &format!("/cache/{ID}"));
         let asked = Instant::now();
         let new = service.get(LIVE);
-        assert!(asked.elapsed() < Duration::from_millis(1_500), "it did not wait for the old one");
+        assert!(
+            asked.elapsed() < Duration::from_millis(1_500),
+            "the new request does not wait for the old flight"
+        );
         assert_eq!((rows(&new), new.cache_status()), (2, MISS));
         assert_eq!(sim.qos_calls().len(), 2);
         assert!(!old.is_finished(), "the old flight is still under way");
@@ -384,7 +387,7 @@ fn a_detached_flight_without_callers_makes_no_more_calls() {
     service.get(LIVE);
     wait_until_stale(&service, LIVE);
     sim.set_latency(Duration::from_secs(3));
-    // A background refresh, and a flight whose only caller disconnects.
+    // Two flights that no caller waits for: a background refresh, and one whose only caller disconnects.
     assert!(service.get(LIVE).cache_status().ends_with("detail=revalidating"));
     let mut stream = TcpStream::connect(service.addr).unwrap();
     stream.write_all(format!("GET {PAST} HTTP/1.1\r\nHost: service\r\n\r\n").as_bytes()).unwrap();
@@ -392,7 +395,7 @@ fn a_detached_flight_without_callers_makes_no_more_calls() {
     socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap(); // Closing sends a reset.
     purge(&service, &format!("/cache/{ID}"));
     service.wait_until_nothing_flies();
-    assert_eq!(sim.qos_calls().len(), 5, "three pages, and the first of each of the two");
+    assert_eq!(sim.qos_calls().len(), 5, "three pages, and then the first page of each flight");
     assert_eq!(used(), 5.0, "unused permits are returned");
     sim.set_latency(Duration::ZERO);
     for path in [LIVE, PAST] {
@@ -602,7 +605,7 @@ fn the_log_says_what_was_purged_and_by_which_request() {
         assert_eq!((&line["level"], &line["meeting"]), (&"INFO".into(), &meeting.into()), "{line}");
         assert_eq!(line["meeting_type"].as_str(), meeting_type, "{line}");
         assert_eq!(line["flights_set_aside"], flights, "{line}");
-        // If everything is purged, the logged count of entries may be a second old.
+        // When everything is purged, the logged number of entries may be a second old.
         assert!(meeting_type.is_none() || line["entries"] == entries, "{line}");
     }
     let requests: Vec<_> = lines.iter().filter(|line| line["method"] == "DELETE").collect();
@@ -627,9 +630,9 @@ fn a_draining_process_still_purges_and_waits_for_detached_flights() {
     service.signal("TERM");
     service.wait_until_ready(503);
     purge(&service, "/cache");
-    // A second flight of the same meeting, which completes.
+    // This request starts a second flight of the same meeting, which completes.
     assert_eq!(service.get(LIVE).cache_status(), MISS);
-    // The first caller disconnects, so only its flight, and no connection, keeps the process alive.
+    // The first caller disconnects. After that, only its flight keeps the process alive, and no connection does.
     socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     assert!(service.wait().success());
     let statuses: Vec<_> = sim.qos_calls().iter().map(|call| call.status).collect();

@@ -1,5 +1,5 @@
-//! `RateLimit-Policy` and `RateLimit`: present on responses that cost a call or were refused one, and on no others. The
-//! log and the metrics say which limit refused.
+//! `RateLimit-Policy` and `RateLimit`: present only on responses that cost a call or were refused one. The log and the
+//! metrics say which limit refused.
 
 use test_support::{
     callers::{KEY, OTHER_KEY, get_as, start, two_callers},
@@ -11,15 +11,15 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
-/// A member of either list: its name, and its parameters in order.
+/// A member of one of the two header fields: its name, and its parameters in order.
 type Member = (String, Vec<(String, u64)>);
 
 fn names(members: &[Member]) -> Vec<&str> {
     members.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// The list in a header field as the draft and RFC 9651 define it: strings with integer parameters, one space after a
-/// comma.
+/// Parses a header field as RFC 9651 and the RateLimit draft define it: strings with integer parameters, and one space
+/// after each comma.
 fn list(field: &str) -> Vec<Member> {
     let members = field.split(", ").map(|member| {
         let mut parts = member.split(';');
@@ -58,7 +58,7 @@ fn assert_silent(answer: &Answer) {
     assert_eq!((answer.header("ratelimit-policy"), answer.header("ratelimit")), (None, None), "{answer:?}");
 }
 
-/// Asserts that this policy has nothing left until `Retry-After`.
+/// Asserts that nothing is left of this policy until the time in `Retry-After`.
 fn assert_spent(answer: &Answer, policy: &str) {
     let limits = limits(answer);
     assert_eq!(parameter(&limits, policy, "r"), Some(0), "{limits:?}");

@@ -1,5 +1,5 @@
-//! Impossible values that another program writes to the shared Redis: callers are answered, the process survives, the
-//! values are counted, and the next heartbeat repairs them.
+//! Another program writes impossible values to the shared Redis. Callers still get answers, the process survives, and
+//! the values are counted. The next heartbeat repairs them.
 
 use std::{
     thread,
@@ -24,7 +24,7 @@ use zoom_qos_proxy::{
 };
 use zoom_sim::{Meeting, Sim};
 
-/// The warning that a service logs about impossible values.
+/// Part of the warning that a service logs about impossible values.
 const REFUSED: &str = "is out of bounds";
 const SECOND: Duration = Duration::from_secs(1);
 const NUMBERS: [&str; 10] = [
@@ -36,7 +36,7 @@ const NUMBERS: [&str; 10] = [
     "18446744073709551615",
     "-9223372036854775808",
     "0x7fffffffffff",
-    // The year 10000, in microseconds.
+    // The year 10000, in microseconds since 1970.
     "253402300800000000",
     "",
 ];
@@ -77,14 +77,14 @@ fn micros() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
 }
 
-/// Asserts that this meeting is served, and that Redis is in use.
+/// Asserts that the service serves this meeting, and still uses Redis.
 fn assert_serves(service: &Service, path: &str, after: &str) {
     let answer = service.get(path);
     assert_eq!(answer.status, 200, "after {after}: {} {:?}", answer.text(), answer.headers);
     assert_eq!(service.metric("zoom_qos_proxy_redis_up"), 1.0, "after {after}");
 }
 
-/// How many connections the server has accepted, from its statistics.
+/// The number of connections that the server has accepted, from its `INFO stats`.
 fn received(stats: &str) -> u64 {
     let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
     line.unwrap().trim().parse().unwrap()
@@ -123,7 +123,7 @@ fn an_impossible_event_is_counted_and_stops_no_caller() {
     }
     assert_serves(&service, paths.next().unwrap(), "long ones");
     wait_for(|| (refused(&service, "event") == said).then_some(()));
-    // An event that is larger than any valid reply ends the connection, and the replica opens a new one at once.
+    // An event that is larger than any valid reply ends the connection. The replica opens a new one immediately.
     let connections = || redis.command::<String>(&["INFO", "stats"]);
     let before = connections();
     publish(&redis, &"x".repeat(5_000_000));
@@ -200,7 +200,7 @@ fn an_impossible_budget_is_repaired_by_the_next_heartbeat() {
         redis.command::<u32>(&["HSET", &budget, field, "253402300800000000"]);
         serves(field);
     }
-    // Replicas with impossible values, and one whose times are far in the future.
+    // Entries of replicas: some with impossible values, and one whose times are far in the future.
     for about in [
         "nan nan nan nan nan",
         "",
@@ -212,7 +212,7 @@ fn an_impossible_budget_is_repaired_by_the_next_heartbeat() {
         serves(&format!("a member {about:.30}"));
         wait_for(|| (redis.command::<u32>(&["HEXISTS", &members, "somebody"]) == 0).then_some(()));
     }
-    // Keys of another type.
+    // Both keys are strings instead of hashes.
     for name in [&budget, &members] {
         redis.command::<()>(&["SET", name, "a text"]);
         serves(name);
@@ -234,13 +234,17 @@ fn impossible_fences_hide_no_record_from_any_replica() {
         let path = format!("/qos/{id}");
         forge(&id);
         assert_serves(&replicas[0], &path, after);
-        // Waits until the record is in Redis.
+        // Wait until the first replica has stored its record in Redis.
         wait_for(|| {
             let record = named(&redis, &format!("r:{id}:live"));
             (redis.command::<u32>(&["EXISTS", &record]) == 1).then_some(())
         });
         assert_serves(&replicas[1], &path, after);
-        assert_eq!(calls_for(&sim, &id).len(), 1, "after {after}: one fetches, both have it");
+        assert_eq!(
+            calls_for(&sim, &id).len(),
+            1,
+            "after {after}: one replica fetches the meeting, and both serve it"
+        );
         assert_eq!(request(replicas[0].ops, "DELETE", &format!("/cache/{id}"), &[]).status, 204);
         wait_for(|| {
             let answer = request(replicas[1].addr, "GET", &path, &[("Cache-Control", "only-if-cached")]);
@@ -261,7 +265,7 @@ fn impossible_fences_hide_no_record_from_any_replica() {
     is_shared("purges far ahead", &|_| {
         let purges = named(&redis, "purges");
         redis.command::<u32>(&["ZADD", &purges, "1e300", "x:live", "inf", "y:live"]);
-        // A new number makes both replicas read the list of purges.
+        // A new `purge` number makes both replicas read the list of purges.
         redis.command::<u32>(&["HSET", &budget, "purge", &(micros() + 10_000_000).to_string()]);
         wait_for(|| (redis.command::<u32>(&["ZCARD", &purges]) <= 1_000).then_some(()));
     });
@@ -285,7 +289,7 @@ fn a_forged_claim_delays_callers_for_less_than_three_seconds() {
     let path = add_meetings(&sim, 0, 1).remove(0);
     let members = key(&redis, "members");
     let claim = named(&redis, &format!("c:{}:live", path.trim_start_matches("/qos/")));
-    // A claim without an expiry, of a replica that seems to be alive.
+    // A claim that never expires, of a replica that seems to be alive.
     redis.command::<u32>(&["HSET", &members, "somebody", &format!("{} 0 0 0 -1", micros() + 3_600_000_000)]);
     redis.command::<u32>(&["HSET", &claim, "o", "somebody", "f", &micros().to_string()]);
     let asked = Instant::now();
@@ -323,8 +327,8 @@ fn a_forged_failure_cannot_make_callers_wait_for_hours() {
     });
     assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
     assert!(answer.retry_after() <= 60, "{}", answer.retry_after());
-    // The same bound holds for an event that is published just before a request. Tried until an event affects its
-    // request.
+    // The same bound holds for an event that arrives just before a request. The loop repeats this until an event
+    // affects its request.
     let mut later = add_meetings(&sim, 1, 100).into_iter();
     let answer = wait_for(|| {
         let path = later.next().unwrap();
@@ -344,7 +348,7 @@ fn live(id: &str) -> RecordKey {
     })
 }
 
-/// A snapshot's record with one field changed.
+/// Returns the record of a snapshot with one field changed.
 fn with_field(key: &RecordKey, record: &[u8], field: &str, value: &str) -> Vec<u8> {
     let read = record_codec::decode(None, key, record).unwrap();
     let (length, rest) = read.content.split_first_chunk::<4>().unwrap();
@@ -404,7 +408,7 @@ fn an_oversized_record_is_not_sent_and_an_impossible_one_refetched() {
         assert_eq!(calls_for(&sim, id).len(), 2, "{from}: fetched again");
         assert!(refused(&other, "record") > rejected, "{from}");
     }
-    // A cached refusal that claims to last longer than any may.
+    // A forged refusal whose `retry_at` is later than that of any valid refusal.
     let id = "92000000999";
     let words =
         format!("{{\"reason\":\"meeting_not_found\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
@@ -501,7 +505,7 @@ fn an_impossible_daily_count_is_forgotten_by_all_replicas() {
             now.zip(&before).any(|(now, before)| now > *before).then_some(())
         });
         serve(&after);
-        // After the key is deleted, the replicas report the counts that they know. The forged one must not be among
+        // After the key is deleted, the replicas write the counts that they know. The forged count must not be among
         // them.
         redis.command::<u32>(&["DEL", &budget]);
         serve(&format!("{after}, and nothing"));
@@ -543,7 +547,7 @@ fn a_record_with_a_broken_body_is_fetched_again() {
     finish(vec![one, other], &[REFUSED]);
 }
 
-/// Writes random values for two seconds: less harmful than those of the other tests, but many more.
+/// Writes random values for two seconds. They do less harm than those of the other tests, but there are many more.
 #[test]
 fn callers_are_answered_during_random_writes_to_redis() {
     let (sim, redis) = (sim(|_| ()), Server::start());

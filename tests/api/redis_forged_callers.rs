@@ -1,4 +1,4 @@
-//! Impossible values in the counts that replicas keep for each caller in Redis: no caller is rejected forever, no call
+//! Impossible values in the counts that replicas keep for each caller in Redis. No caller is rejected forever, no call
 //! is forgotten, and the values are counted.
 
 use std::{
@@ -23,7 +23,7 @@ const ACCOUNTS: [&str; 12] = [
     "-5 0",
     "3 -1",
     "3",
-    // The account of another version.
+    // A count with a third number, as another version of the service might write it.
     "3 0 7",
     "",
     "18446744073709551615 0",
@@ -50,7 +50,7 @@ fn used(service: &Service) -> u64 {
     in_status(service, "support-tools")["day"]["calls_used"].as_u64().unwrap()
 }
 
-/// Waits until Redis has this number of calls for `support-tools` again.
+/// Waits until Redis contains this number of calls of `support-tools` again.
 fn wait_until_healed(redis: &Server, calls: u64, after: &str) {
     let callers = named(redis, "callers");
     let account = || {
@@ -166,7 +166,7 @@ fn impossible_calls_of_a_minute_expire_within_a_minute() {
         redis.command::<redis::Value>(&command);
         serves("another type", paths.next().unwrap());
     }
-    // Forged calls with a possible time do count, but only until they are a minute old.
+    // Forged calls with a possible time count like real ones, but only until they are a minute old.
     let score = (micros() - 57_000_000).to_string();
     let forged: Vec<_> = (0..10_000).flat_map(|number| [score.clone(), format!("x{number}")]).collect();
     let command: Vec<_> = ["ZADD", &minute].into_iter().chain(forged.iter().map(String::as_str)).collect();

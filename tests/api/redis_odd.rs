@@ -1,5 +1,5 @@
-//! A server that is not Redis, or a broken one, counts as unavailable. The process calls on its own, and the log gives
-//! a short reason.
+//! A broken Redis, or a server that is not Redis, counts as unavailable. The process calls Zoom on its own, and the log
+//! gives a short reason.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -19,14 +19,14 @@ use test_support::{
     wait::wait_for,
 };
 
-/// The peer's replies, in Redis's protocol.
+/// The server's replies, in the Redis protocol.
 #[derive(Clone)]
 struct Says {
     info: String,
     time: String,
-    /// The reply to a script. `NOW` in it is replaced by the time in microseconds.
+    /// The reply to a script. `NOW` stands for the current time in microseconds.
     script: String,
-    /// The reply to the purge script, if it differs.
+    /// The reply to the script that reads purges, if it differs from `script`.
     purges: Option<String>,
     heard: Arc<Heard>,
 }
@@ -204,7 +204,7 @@ fn connections_that_break_at_once_are_reopened_with_a_backoff() {
     let service = Service::start(&sim, &[("redis.url", &url)]);
     wait_until_redis_is(&service, 1.0);
     thread::scope(|scope| {
-        // While a caller waits for a permit, the service opens connection after connection, and each breaks.
+        // While a caller waits for a permit, the service opens one connection after another, and each breaks.
         let waits = scope.spawn(|| service.get(&path));
         let (before, begun) = (heard.connections.load(Relaxed), Instant::now());
         wait_for(|| (heard.connections.load(Relaxed) >= before + 14).then_some(()));

@@ -121,7 +121,7 @@ fn a_permanent_refusal_is_cached_for_cache_refusal_and_then_retried() {
     let sim = sim(|_| ());
     let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];
     let service = Service::start(&sim, &settings);
-    // The last kind is a failure, which pauses its meeting for at least 2 s.
+    // The last kind is not a refusal but a failure, which pauses its meeting for at least 2 s.
     let kinds = [(FaultKind::Webinar, 1.0), (FaultKind::TooOld, 1.0), (FaultKind::EndpointUnknown, 2.0)];
     for (number, (kind, least)) in kinds.into_iter().enumerate() {
         let id = format!("{}", 91_000_000_000 + number);

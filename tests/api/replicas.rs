@@ -1,5 +1,5 @@
 //! Three replicas share one account and one Redis. Each test starts a real Redis server, and a simulator that enforces
-//! its limits.
+//! Zoom's limits.
 
 use std::{
     thread,
@@ -31,7 +31,7 @@ fn all_replicas_share_one_daily_limit() {
         let answer = replica.get("/qos/91000000999");
         assert_eq!((answer.status, answer.problem().as_str()), (503, "zoom_daily_quota_spent"));
     }
-    // A replica that starts later knows the count, too.
+    // A replica that starts later also knows the count.
     let url = redis.url();
     let settings =
         [("redis.url", url.as_str()), ("limits.heavy_per_day", "30"), ("limits.headroom_percent", "0")];
@@ -165,7 +165,7 @@ fn a_purge_is_not_undone_by_an_earlier_look_up() {
     let path = add_meetings(&sim, 0, 1).remove(0);
     let [first, other] = [&replicas[0], &replicas[1]];
     first.get(&path);
-    // Scripts and the look-up are delayed, by less than an operation may take.
+    // Delays scripts and the look-up, by less than the timeout of an operation.
     redis.command::<()>(&["CLIENT", "PAUSE", "150", "WRITE"]);
     let purged = thread::scope(|scope| {
         let purged =
@@ -184,7 +184,7 @@ fn a_purge_is_not_undone_by_an_earlier_look_up() {
     finish(replicas, &[]);
 }
 
-/// After SIGTERM, the others get the replica's share at once, because it announces that it leaves.
+/// A replica that receives SIGTERM announces that it leaves, so the others get its share immediately.
 #[test]
 fn a_replica_that_stops_leaves_its_share_to_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -194,26 +194,30 @@ fn a_replica_that_stops_leaves_its_share_to_the_others() {
     for replica in &replicas {
         wait_for(|| (replica.ops_get("/status").json()["redis"]["replicas"] == 2).then_some(()));
     }
-    assert!(said.elapsed() < Duration::from_millis(1_400), "the others only noticed its absence");
+    assert!(
+        said.elapsed() < Duration::from_millis(1_400),
+        "the others noticed its absence, but not its announcement"
+    );
     let key = budget_key(&redis).replace("budget", "members");
     assert_eq!(redis.command::<u64>(&["HLEN", &key]), 2);
     assert!(said.elapsed() < PATIENCE);
     finish(replicas, &[]);
 }
 
-/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// These tests measure rates and need the machine for themselves. `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;
 
-    /// An empty Redis keeps back the shares of missing replicas, but nothing once all replicas are known.
+    /// An empty Redis reserves the shares of replicas that it has not heard from. Once it knows all three, they share
+    /// the whole limit.
     #[test]
     fn three_replicas_together_use_the_whole_limit_without_a_429() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
-        // The calls take 12 s, as long as callers wait by default.
+        // The calls take 12 s, which is the default of `server.wait`.
         let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
-        // Measured after the first second, in which an empty server grants nothing, and after another one, in which the
-        // simulator still counts these calls.
+        // An empty server grants nothing in the first second, so these calls come first. The simulator counts them for
+        // another second, so the measurement starts after that.
         let warm = add_meetings(&sim, 0, REPLICAS);
         assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
         let called = sim.qos_calls().last().unwrap().at;
@@ -242,8 +246,8 @@ mod alone {
         finish(replicas, &[]);
     }
 
-    /// Redis is killed under load and restarts empty. Zoom sends no 429, callers still get answers, and the day's count
-    /// is right in the end.
+    /// Redis is killed under load and restarts empty. Zoom sends no 429, callers still get answers, and no call is
+    /// missing in the day's count.
     #[test]
     fn redis_restarting_empty_under_load_costs_throughput_only() {
         let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(30)), Server::start());
@@ -280,7 +284,7 @@ mod alone {
         assert_eq!((calls.len(), refused_by_zoom(&sim)), (paths.len(), 0));
         for replica in &replicas {
             wait_for(|| (day_of(replica) >= paths.len() as u64).then_some(()));
-            // Slots that were reserved but not used when Redis died count, too.
+            // Slots that were reserved but not used when Redis died also count.
             let counted = day_of(replica);
             assert!(counted <= paths.len() as u64 + 40, "{counted} counted");
         }

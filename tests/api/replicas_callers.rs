@@ -1,4 +1,4 @@
-//! Three processes, one Redis: the limits of a caller hold for all replicas together.
+//! Three replicas with one Redis. The limits of a caller hold for all of them together.
 
 use test_support::{
     callers::{KEY, OTHER_KEY, callers_file, entry, get_as, in_status},
@@ -10,7 +10,7 @@ use test_support::{
     wait::wait_for,
 };
 
-/// Requests the paths from the replicas in turn, all at the same time and with the same key.
+/// Sends all requests at the same time and with the same key, to the replicas in turn.
 fn at_once(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = (paths.iter().zip(replicas.iter().cycle()))
@@ -35,22 +35,22 @@ fn the_limits_of_a_caller_hold_for_all_replicas_together() {
             let calls = u64::try_from(calls).unwrap();
             replicas.iter().all(|replica| known(replica, caller) == calls).then_some(())
         };
-        // Each replica has received the accounts of all callers once.
+        // Waits until every replica knows this call, and so has received the counts of all callers.
         assert_eq!(get_as(&replicas[0], OTHER_KEY, &paths[0]).status, 200);
         wait_for(|| all_know("bi", 1));
         sim.clear_calls();
         let answers = at_once(&replicas, &paths[1..]);
         let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
-        // If a busy machine reads a reply too late, Redis has counted a call that is not made.
+        // On a busy machine, a replica may read a reply too late. Redis has then counted a call that is not made.
         let made = sim.qos_calls().len();
         assert!((calls - 1..=calls).contains(&made), "{ceiling}: {made}");
         assert_eq!(refused.len(), 59 - made, "{ceiling}");
         assert!(refused.iter().all(|refused| refused.problem() == "caller_over_limit"));
         assert!(refused.iter().all(|refused| refused.retry_after() > 50), "{ceiling}: {refused:?}");
         wait_for(|| all_know("support-tools", made));
-        // The server forgets the minute and the day; the replicas do not.
+        // Redis forgets the calls of the minute and of the day. The replicas still know them.
         redis.command::<()>(&["FLUSHALL"]);
-        // Wait for a heartbeat that restores the account. Until then, the empty server looks like the start of a new
+        // Waits for a heartbeat that restores the count. Until then, the empty server looks like the start of a new
         // day.
         wait_for(|| {
             let keys = redis.command::<Vec<String>>(&["KEYS", "*:callers"]);
@@ -97,7 +97,7 @@ fn a_flight_continues_for_the_caller_that_is_within_its_limit() {
     let callers = entry("support-tools", KEY, "calls_per_minute = 2") + &entry("bi", OTHER_KEY, "");
     let (_folder, file) = callers_file(&callers);
     let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
-    // Both callers request every meeting, each time from one of the replicas.
+    // Both callers request every meeting. The requests go to the replicas in turn.
     let answers: Vec<_> = std::thread::scope(|scope| {
         let asked: Vec<_> = [KEY, OTHER_KEY]
             .into_iter()

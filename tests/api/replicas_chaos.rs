@@ -1,4 +1,4 @@
-//! Three processes, one Redis, and one disturbance after another, while callers keep requesting the same few meetings.
+//! Three replicas with one Redis. Callers keep requesting a few meetings while one disturbance follows another.
 
 use std::{
     collections::HashMap,
@@ -25,11 +25,11 @@ use zoom_sim::{Meeting, Sim};
 const SEED: u64 = 6;
 const MEETINGS: usize = 12;
 const CALLERS: usize = 4;
-/// A lease expires (3 s), another replica looks again (1 s), a process without Redis waits before it calls on its own
-/// (3 s), and then twelve meetings share a third of the limit.
+/// The longest wait of a caller. A claim becomes free (3 s), another replica looks again (1 s), and a process without
+/// Redis waits before it calls Zoom on its own (3 s). Then twelve meetings share a third of the limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(12);
-/// The most slots that are reserved but not used when a replica or Redis loses its memory: the calls of a quarter of a
-/// second.
+/// The most slots that a disturbance can waste, because a replica or Redis forgets that they were reserved: the calls
+/// of a quarter of a second.
 const LOST_AT_MOST: u64 = 10;
 const SETTINGS: [(&str, &str); 4] = [
     ("cache.live_fresh", "1s"),
@@ -64,10 +64,10 @@ const UPSETS: [Upset; 9] = [
     Upset::ReplicaStops,
 ];
 
-/// The results of all callers.
+/// What all callers share: the addresses of the replicas, and the results.
 struct Seen {
     addresses: [Mutex<SocketAddr>; REPLICAS],
-    /// Whether a replica is being replaced, and so need not answer.
+    /// Whether the replica is being replaced, so that it need not answer.
     down: [AtomicBool; REPLICAS],
     latest: Mutex<HashMap<(usize, usize), SystemTime>>,
     answers: AtomicUsize,
@@ -119,12 +119,12 @@ impl Seen {
                 self.wrong.lock().unwrap().push(format!("replica {replica}, meeting {meeting}: {wrong}"));
             }
             last.extend(answer.and_then(|answer| fetched(&answer)).map(|fetched| (meeting, fetched)));
-            // The callers' interval: they send a few hundred requests a second in all.
+            // The interval between requests. All callers together send a few hundred a second.
             pause(Duration::from_millis(20));
         }
     }
 
-    /// Records this answer, and returns what is wrong with it, if anything.
+    /// Records this answer. Returns what is wrong with it, if anything.
     fn note(
         &self,
         replica: usize,
@@ -160,7 +160,7 @@ impl Seen {
         wait_for(|| (self.answers.load(Ordering::SeqCst) >= until).then_some(()));
     }
 
-    /// Waits until every replica has Redis and shows every meeting as fetched after this moment.
+    /// Waits until every replica uses Redis and has served every meeting from a fetch after that time.
     fn wait_for_calm(&self, replicas: &[Service]) {
         for replica in replicas {
             wait_until_redis_is(replica, 1.0);
@@ -183,7 +183,7 @@ fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], s
     match what {
         Upset::RedisHiccups => {
             redis.signal("-STOP");
-            // A short freeze, of two heartbeats.
+            // A freeze for the time of two heartbeats.
             let stopped = Instant::now();
             wait_for(|| (stopped.elapsed() > Duration::from_millis(600)).then_some(()));
             redis.signal("-CONT");
@@ -228,7 +228,7 @@ fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], s
             let new = start_one(sim, &url);
             std::mem::replace(&mut replicas[0], new).crash();
             *seen.addresses[0].lock().unwrap() = replicas[0].addr;
-            // By then, requests to the old process have failed.
+            // After this many answers, no request to the old process is left.
             seen.wait_for_answers(100);
             seen.down[0].store(false, Ordering::SeqCst);
         }
@@ -246,10 +246,9 @@ fn start_one(sim: &Sim, url: &str) -> Service {
     Service::start(sim, &ours.into_iter().chain(SETTINGS).collect::<Vec<_>>())
 }
 
-/// During and after every disturbance, Zoom sends no 429, every answer is a 200 with the complete meeting, no replica
-/// shows an older snapshot than before, and no caller waits for a claim that is never released. Afterwards, every
-/// replica soon shows newer snapshots. The day's count contains all calls, and at most the lost reservations in
-/// addition.
+/// During every disturbance, Zoom sends no 429, and every answer is a 200 with the complete meeting. No replica serves
+/// an older snapshot than before, and no caller waits for a claim that is never released. Afterwards, every replica
+/// soon serves newer snapshots. The day's count contains all calls, and at most the wasted slots in addition.
 #[test]
 fn chaos_costs_callers_of_shared_meetings_nothing_but_time() {
     let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(40)), Server::start());

@@ -1,5 +1,5 @@
-//! The cost of Redis: nothing on a hit, two round trips on a miss, and some memory for each meeting. Prints the figures
-//! of docs/OPERATIONS.md: `cargo test --test api -- --nocapture replicas_cost`.
+//! The cost of Redis: nothing for a hit, two round trips for a miss, and some memory for each meeting. `cargo test
+//! --test api -- --nocapture replicas_cost` prints the figures of docs/OPERATIONS.md.
 
 use std::time::{Duration, Instant};
 
@@ -40,8 +40,7 @@ fn a_meeting_takes_less_than_half_its_size_in_redis() {
     service.finish(&[]);
 }
 
-/// These tests measure times and need the machine for themselves: `make tests` runs them one at a time, after the
-/// others.
+/// This test measures times and needs the machine for itself. `make tests` runs it after the others.
 mod alone {
     use super::*;
 
@@ -59,7 +58,8 @@ mod alone {
             let which = usize::try_from(number % 2).unwrap();
             let id = format!("{:011}", 92_000_000_000 + number);
             sim.add_meeting(Meeting::generated(&id, 10, 2));
-            // The wait at the end of the loop makes a permit available at once: the rate limit is not measured here.
+            // The wait at the end of the loop ensures that a permit is available, so that the rate limit is not
+            // measured.
             let asked = Instant::now();
             let took = time(&mut connections[which], &format!("/qos/{id}"));
             if number >= 20 {

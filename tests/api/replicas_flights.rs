@@ -1,5 +1,5 @@
-//! Three processes, one Redis: a snapshot fetched by one is shared by all, and a process that dies, stalls or is cut
-//! off leaves no partial meeting and no conflicting snapshots.
+//! Three replicas with one Redis. All of them share a snapshot that one has fetched. A replica that dies, stalls or is
+//! cut off leaves no partial meeting and no conflicting snapshots.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -34,7 +34,7 @@ fn settings<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a 
     ours.into_iter().chain(more.iter().copied()).collect()
 }
 
-/// How often each page was fetched.
+/// How many times each page was fetched.
 fn pages(calls: &[Call]) -> BTreeMap<usize, usize> {
     let mut pages = BTreeMap::new();
     for call in calls {
@@ -76,7 +76,7 @@ fn a_snapshot_is_a_hit_on_other_replicas_at_the_same_age() {
         assert!((2..=4).contains(&age), "{age}");
     }
     assert_eq!(calls_for(&sim, &id).len(), 2);
-    // A caller that requires a newer snapshot gets one, and from then on all callers do.
+    // One caller requires a newer snapshot and gets it. The other replicas then serve the same snapshot.
     let newer = request(replicas[1].addr, "GET", &path, &[("Cache-Control", "no-cache")]);
     assert!(newer.cache_status().contains("fwd=request"), "{newer:?}");
     assert_eq!(calls_for(&sim, &id).len(), 4);
@@ -85,7 +85,7 @@ fn a_snapshot_is_a_hit_on_other_replicas_at_the_same_age() {
         assert_same(&newer, &also);
     }
     assert_eq!(calls_for(&sim, &id).len(), 4, "no caller may force a fetch below the floor");
-    // All replicas cache Zoom's 404.
+    // One 404 from Zoom is enough for all replicas.
     let answers: Vec<_> = replicas.iter().map(|replica| replica.get("/qos/92000000999")).collect();
     for answer in &answers {
         assert_eq!((answer.status, answer.problem().as_str()), (404, "meeting_not_found"));
@@ -112,7 +112,7 @@ fn a_caller_over_its_limit_still_gets_snapshots_of_other_replicas() {
     finish(replicas, &[]);
 }
 
-/// The waiting replicas report this failure, and do not try for themselves.
+/// The waiting replicas report the failure of the flight, and do not try for themselves.
 #[test]
 fn a_failed_flight_fails_for_callers_at_all_replicas() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -156,7 +156,7 @@ fn a_restarted_replica_serves_shared_snapshots_while_zoom_is_down() {
     finish(replicas, &[]);
 }
 
-/// Requests go to the replicas in turn, as through a load balancer.
+/// The requests go to the replicas in turn, as through a load balancer.
 #[test]
 fn paging_continues_on_any_replica_though_newer_snapshots_are_fetched() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -176,7 +176,7 @@ fn paging_continues_on_any_replica_though_newer_snapshots_are_fetched() {
         if token.is_none() {
             break;
         }
-        // Meanwhile another caller causes a newer snapshot to be fetched, on every replica.
+        // Between two slices, other callers get a newer snapshot from every replica.
         let newer = wait_for(|| {
             let answer = replicas[asked % 3].get(&path);
             let newer = answer.json()["fetched_at"].to_string();
@@ -190,7 +190,7 @@ fn paging_continues_on_any_replica_though_newer_snapshots_are_fetched() {
     let whole = replicas[0].get(&path).json();
     assert_eq!((asked, fetched_at.len()), (5, 1), "all slices are of one snapshot");
     assert_eq!(&seen, whole["participants"].as_array().unwrap());
-    // No replica continues to page through a purged snapshot.
+    // After a purge, no replica continues to page through the snapshot.
     let first = replicas[0].get(&format!("{path}?page_size=10")).json();
     let token = first["next_page_token"].as_str().unwrap();
     let next = format!("{path}?page_size=10&next_page_token={token}");
@@ -219,8 +219,8 @@ fn another_replica_takes_over_the_flight_of_one_that_dies() {
         leader.crash();
         let died = Instant::now();
         let answers: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
-        // The claim is free 3 s after the last heartbeat, the other replica notices that within another second, and 5 pages
-        // take 2 s.
+        // The claim becomes free 3 s after the last heartbeat. Another replica notices that within a second, and
+        // fetches the 5 pages in 2 s.
         assert!(died.elapsed() < 8 * SECOND, "{:?}", died.elapsed());
         assert_eq!(lost.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
         answers
@@ -229,17 +229,17 @@ fn another_replica_takes_over_the_flight_of_one_that_dies() {
     assert_eq!(answers[0].json()["participants"].as_array().unwrap().len(), 45);
     let pages = pages(&calls_for(&sim, &id));
     assert_eq!((pages.len(), refused_by_zoom(&sim)), (5, 0));
-    assert!(pages.values().all(|times| *times <= 2), "one takes over, not two: {pages:?}");
+    assert!(pages.values().all(|times| *times <= 2), "only one replica takes over: {pages:?}");
     let calls = sim.qos_calls().len() as u64;
     for replica in &replicas {
-        // Slots that the dead replica had reserved count as used.
+        // The slots that the dead replica had reserved count as used.
         wait_for(|| (calls..=calls + 10).contains(&day_of(replica)).then_some(()));
     }
     finish(replicas, &[]);
 }
 
-/// The replica is suspended for longer than its lease. When it resumes, its pages are older than the snapshot that
-/// another replica has fetched meanwhile.
+/// The replica is suspended long enough for its claim to become free. When it resumes, its pages are older than the
+/// snapshot that another replica has fetched.
 #[test]
 fn a_replica_suspended_during_a_flight_overwrites_nothing_newer() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(400)), Server::start());
@@ -265,7 +265,7 @@ fn a_replica_suspended_during_a_flight_overwrites_nothing_newer() {
     assert_eq!(refused_by_zoom(&sim), 0);
     let pages = pages(&calls_for(&sim, &id));
     assert!(pages.values().all(|times| *times <= 2), "{pages:?}");
-    // A process that was suspended has lost its connections.
+    // The suspended process has lost its connections to Redis.
     finish(replicas, &[AWAY]);
 }
 
@@ -293,7 +293,7 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     }
     let pages = pages(&calls_for(&sim, &id));
     assert!(pages.len() == 4 && pages.values().all(|times| *times <= 2), "{pages:?}");
-    // The replica calls on its own.
+    // Without Redis, the replica calls Zoom on its own.
     wait_until_redis_is(&cut_off, 0.0);
     let paths: Vec<_> = (1..=20).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();
     assert!(at_once(cut_off.addr, paths.clone()).iter().all(|answer| answer.status == 200));
@@ -308,8 +308,8 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     other.finish(&[]);
 }
 
-/// A snapshot that the replica fetches without Redis is newer than the shared record, but fresh for a shorter time, as
-/// can happen while a changed setting is rolled out.
+/// Without Redis, the replica fetches a snapshot that is newer than the shared record, but fresh for a shorter time.
+/// That can happen while a changed setting is rolled out.
 #[test]
 fn a_replica_never_serves_an_older_snapshot_after_a_newer_one() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -328,7 +328,7 @@ fn a_replica_never_serves_an_older_snapshot_after_a_newer_one() {
     let fetched_at = |answer: &Answer| answer.json()["fetched_at"].as_str().unwrap().to_owned();
     let seen = fetched_at(&cut_off.get(&path));
     let fetched = Instant::now();
-    assert!(seen > fetched_at(&other.get(&path)), "by itself");
+    assert!(seen > fetched_at(&other.get(&path)), "the replica without Redis fetches the meeting itself");
     relay.cut(false);
     wait_until_redis_is(&cut_off, 1.0);
     wait_for(|| (fetched.elapsed() > 2 * SECOND).then_some(()));
@@ -339,7 +339,7 @@ fn a_replica_never_serves_an_older_snapshot_after_a_newer_one() {
     other.finish(&[]);
 }
 
-/// The refusal is not cached, but callers that already wait for it get it.
+/// The refusal is not cached, but callers that already wait for the flight get it.
 #[test]
 fn an_uncached_refusal_reaches_all_waiting_replicas() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
@@ -362,7 +362,7 @@ fn an_uncached_refusal_reaches_all_waiting_replicas() {
     finish(replicas, &[]);
 }
 
-/// The replica stays alive, so its claim does not expire, but it cannot report the end of its flight.
+/// The replica stays alive, so its claim stays valid, but it cannot report that its flight has ended.
 #[test]
 fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
@@ -393,8 +393,8 @@ fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     other.finish(&[]);
 }
 
-/// A stopping replica that waits for another's flight still answers its callers. A replica whose shutdown timeout ends
-/// leaves its flight to the others.
+/// A stopping replica still answers callers that wait for the flight of another replica. If its shutdown timeout ends
+/// first, a replica leaves its own flight to the others.
 #[test]
 fn replicas_that_stop_during_a_flight_leave_no_caller_waiting() {
     let (sim, redis) = (sim(|config| config.latency = 2 * SECOND), Server::start());
@@ -414,7 +414,8 @@ fn replicas_that_stop_during_a_flight_leave_no_caller_waiting() {
         leader.finish(&["stopped before all requests and flights finished"]);
         let answer = answer.join().unwrap();
         assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
-        // The leader's shutdown timeout of 0.5 s, a look-up within the next second, and the call of 2 s.
+        // The time consists of the shutdown timeout of 0.5 s, up to a second until the next look-up, and the call of 2
+        // s.
         assert!(stopped.elapsed() < 5 * SECOND, "{:?}", stopped.elapsed());
     });
     assert_same(&replicas[0].get(&path), &replicas[1].get(&path));
@@ -427,9 +428,9 @@ fn replicas_that_stop_during_a_flight_leave_no_caller_waiting() {
 fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();
-    // The library is preloaded, because the `faketime` program would be a process between the test and the service.
+    // The `faketime` program would be a process between the test and the service, so the library is preloaded directly.
     let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1";
-    // A killed process would leave the library's shared memory behind.
+    // With shared memory, a killed process would leave it behind.
     let shared = "FAKETIME_DISABLE_SHM=1";
     let ahead = ["env", preload, "FAKETIME=+10m", "FAKETIME_DONT_FAKE_MONOTONIC=1", shared];
     let off = Service::start_by(&sim, &settings(&url, &[]), &ahead);
@@ -440,7 +441,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let date = httpdate::parse_http_date(off.get("/qos/92000000999").header("date").unwrap()).unwrap();
     assert!(
         date > SystemTime::now() + 590 * SECOND,
-        "its clock is right ({date:?}): `scripts/prepare faketime` installs the library that changes it"
+        "the clock is not changed ({date:?}): `scripts/prepare faketime` installs the library that changes it"
     );
     for (number, (first, second)) in [(&off, &right), (&right, &off)].into_iter().enumerate() {
         let (path, id) = meeting(&sim, 92_000_000_000 + number as u64, 3);
@@ -449,7 +450,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
         let modified = httpdate::parse_http_date(fetched.header("last-modified").unwrap()).unwrap();
         let apart =
             modified.duration_since(UNIX_EPOCH).unwrap().abs_diff(before.duration_since(UNIX_EPOCH).unwrap());
-        assert!(apart < 3 * SECOND, "all use the time of Redis: {apart:?}");
+        assert!(apart < 3 * SECOND, "both replicas use the clock of Redis: {apart:?}");
         let other = second.get(&path);
         assert_same(&fetched, &other);
         let age: u64 = other.header("age").unwrap().parse().unwrap();
@@ -463,7 +464,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     finish(replicas, &[]);
 }
 
-/// As in a rolling upgrade in which neither version can read the other's records.
+/// This happens in a rolling upgrade if neither version can read the records of the other.
 #[test]
 fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -484,8 +485,8 @@ fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     ] {
         redis.command::<redis::Value>(&["EVAL", script, "1", &names[0]]);
         sim.clear_calls();
-        // These replicas have nothing cached. The first one fetches the meeting again, and the second one finds its
-        // record.
+        // These replicas start with an empty cache. The first one fetches the meeting again, and the second one finds
+        // its record.
         let url = redis.url();
         let late = [0, 1].map(|_| Service::start(&sim, &settings(&url, &[])));
         for late in &late {
@@ -500,7 +501,7 @@ fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     finish(replicas, &[]);
 }
 
-/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// These tests measure rates and need the machine for themselves. `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;
@@ -536,7 +537,7 @@ mod alone {
         finish(replicas, &[]);
     }
 
-    /// All replicas are making calls when one of them receives the 429.
+    /// All replicas are making calls when one receives the 429.
     #[test]
     fn a_429_stops_all_replicas_within_a_tenth_of_a_second() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(20)), Server::start());
@@ -551,7 +552,7 @@ mod alone {
         let calls = sim.qos_calls();
         let refused: Vec<_> = calls.iter().filter(|call| call.status == Some(429)).collect();
         assert_eq!(refused.len(), 1, "{refused:?}");
-        // The refused call is answered after 20 ms.
+        // Zoom answers the refused call after 20 ms.
         let refused_at = refused[0].at + Duration::from_millis(20);
         let since = |call: &&Call| {
             call.at > refused_at + Duration::from_millis(100)

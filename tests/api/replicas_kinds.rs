@@ -1,4 +1,4 @@
-//! Three processes, one Redis: finding out that an id is a webinar's costs one refused call for all of them.
+//! Three replicas with one Redis. Finding out that an id is a webinar's costs one refused call for all of them.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -63,11 +63,11 @@ fn a_replica_learns_the_kind_from_an_expired_refusal_of_another() {
     wait_for(|| (refused.elapsed() > Duration::from_secs(1)).then_some(()));
     assert_eq!(replicas[1].get(WEBINAR).json()["kind"], "webinar");
     assert_eq!(calls(&sim), (1, 6));
-    // A caller that names the kind `meeting` causes a call anyway.
+    // A caller that names the kind `meeting` still causes a call.
     let insisting = replicas[2].get(&format!("{WEBINAR}?kind=meeting"));
     assert_eq!(insisting.problem(), "not_a_meeting");
     assert_eq!(calls(&sim), (2, 6));
-    // The id becomes a meeting's, so the remembered kind is wrong and costs one refused call.
+    // The id now names a meeting. The remembered kind is wrong, and costs one refused call.
     sim.add_meeting(Meeting::generated("91111111111", 5, 1));
     let asked = sim.qos_calls().last().unwrap().at;
     wait_for(|| (asked.elapsed() > Duration::from_secs(1)).then_some(()));
@@ -88,7 +88,7 @@ fn a_purge_forgets_the_kind_at_every_replica() {
     sim.add_meeting(Meeting::generated("91111111111", 5, 1));
     wait_for(|| (replicas[1].get(WEBINAR).json()["total_records"] == 5).then_some(()));
     wait_for(|| (replicas[2].get(WEBINAR).json()["total_records"] == 5).then_some(()));
-    assert_eq!(calls(&sim), (2, 3), "the meeting endpoint is asked first again, once");
+    assert_eq!(calls(&sim), (2, 3), "the meeting endpoint is called first again, and only once");
     finish(replicas, &[]);
 }
 

@@ -1,4 +1,4 @@
-//! Snapshots shared through Redis when something goes wrong: a record is late, lost, too large, or outdated by a later
+//! Problems with snapshots that are shared through Redis: a record is late, lost, too large, or outdated by a later
 //! fetch.
 
 use std::{
@@ -32,7 +32,7 @@ fn elapsed(since: Instant, time: Duration) {
     wait_for(|| (since.elapsed() >= time).then_some(()));
 }
 
-/// The first attempt to share the snapshot fails, because Redis is away.
+/// The first attempt to share the snapshot fails, because Redis is unavailable.
 #[test]
 fn page_tokens_work_on_other_replicas_once_redis_is_back() {
     let (sim, mut redis) = (sim(|_| ()), Server::start());
@@ -58,7 +58,7 @@ fn page_tokens_work_on_other_replicas_once_redis_is_back() {
     finish(replicas, &[AWAY]);
 }
 
-/// The meeting's flight waits for the end of the cool-down, behind flights of other meetings.
+/// The flight waits for the end of the cool-down, behind the flights of other meetings.
 #[test]
 fn a_cooldown_makes_no_caller_of_a_stale_meeting_wait() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -129,7 +129,7 @@ fn a_suspended_replica_does_not_bring_back_what_zoom_has_denied_since() {
     finish(replicas, &[AWAY]);
 }
 
-/// The other replica's caller waits for Redis, and the snapshot grows older meanwhile.
+/// A caller at the other replica waits for Redis. Meanwhile, the shared snapshot grows older.
 #[test]
 fn the_age_of_a_shared_snapshot_includes_the_wait_for_redis() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -161,7 +161,7 @@ fn a_redis_that_does_not_answer_withholds_no_fetched_snapshot() {
     sim.add_meeting(Meeting::generated(ID, 1, 1));
     sim.add_meeting(Meeting::generated("93000000001", 1, 1));
     let service = start_one(&sim, &redis, &[("redis.timeout", "1s"), ("server.wait", "1s")]);
-    // The first slots are granted a second after the start.
+    // Redis grants the first slots a second after the start.
     wait_for(|| (service.get("/qos/93000000001").status == 200).then_some(()));
     let answer = thread::scope(|scope| {
         let answer = scope.spawn(|| service.get(PATH));

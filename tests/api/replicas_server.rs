@@ -1,4 +1,4 @@
-//! The commands that processes send to Redis, and how they handle a server that is full, read-only or has lost their scripts.
+//! The commands that replicas send to Redis, and what they do if it is full or read-only or has lost their scripts.
 
 use std::{
     thread,
@@ -19,14 +19,15 @@ use zoom_sim::Sim;
 
 const BEAT_EVERY: Duration = Duration::from_millis(300);
 
-/// How often Redis executed this command since the last `CONFIG RESETSTAT`, within scripts or not.
+/// How many times Redis has executed this command since the last `CONFIG RESETSTAT`, inside or outside scripts.
 fn times(redis: &Server, command: &str) -> u32 {
     let stats: String = redis.command(&["INFO", "commandstats"]);
     let calls = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
     calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
 }
 
-/// The maximum number of heartbeats of all replicas since then, including those in flight at the start.
+/// The maximum number of heartbeats that all replicas have sent since this time, including those in flight at the
+/// start.
 fn beats(since: Instant) -> u32 {
     let each = since.elapsed().as_millis() / BEAT_EVERY.as_millis() + 2;
     u32::try_from(each).unwrap() * u32::try_from(REPLICAS).unwrap()
@@ -41,8 +42,7 @@ fn assert_all_answered(answers: &[Answer]) {
     assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answers.len(), failed.first());
 }
 
-/// Asserts the behaviour that docs/OPERATIONS.md documents for an unavailable Redis, after `upset` has made it
-/// unavailable.
+/// Makes Redis unavailable with `upset`, and asserts the behaviour that docs/OPERATIONS.md describes for that case.
 fn is_away_and_nobody_is_refused(sim: &Sim, replicas: &[Service], first: usize, upset: impl FnOnce()) {
     let lines: Vec<_> = replicas.iter().map(|replica| times_said(replica, AWAY)).collect();
     upset();
@@ -56,8 +56,8 @@ fn is_away_and_nobody_is_refused(sim: &Sim, replicas: &[Service], first: usize, 
     }
     assert_all_answered(&ask(replicas, &add_meetings(sim, first, 60)));
     for (replica, before) in replicas.iter().zip(lines) {
-        assert_eq!(times_said(replica, AWAY), before + 1, "once for each change");
-        assert_eq!(replica.metric("zoom_qos_proxy_redis_up"), 0.0, "it does not flap");
+        assert_eq!(times_said(replica, AWAY), before + 1, "each change is logged once");
+        assert_eq!(replica.metric("zoom_qos_proxy_redis_up"), 0.0, "Redis stays unavailable");
     }
 }
 
@@ -89,7 +89,7 @@ fn a_full_or_read_only_redis_counts_as_unavailable_without_rejections() {
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     all_come_back(&replicas);
     is_away_and_nobody_is_refused(&sim, &replicas, 1_000, || {
-        // A replica of an absent master: it can be read, and not written.
+        // A Redis replica whose master cannot be reached is read-only.
         redis.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
     });
     redis.command::<()>(&["REPLICAOF", "NO", "ONE"]);
@@ -107,7 +107,7 @@ fn no_caller_notices_that_redis_forgot_its_scripts() {
     thread::scope(|scope| {
         let asked: Vec<_> =
             replicas.iter().map(|replica| scope.spawn(|| at_once(replica.addr, paths.clone()))).collect();
-        // The server is flushed as often as possible, and so even between two commands of one operation.
+        // Flushes the scripts as often as possible, so that some flushes hit between two commands of one operation.
         let (mut flushed, mut connection) = (0, redis.connection());
         while asked.iter().any(|asked| !asked.is_finished()) {
             redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
@@ -118,14 +118,15 @@ fn no_caller_notices_that_redis_forgot_its_scripts() {
             assert_all_answered(&asked.join().unwrap());
         }
     });
-    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (100, 0), "and each is fetched once");
+    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (100, 0), "each meeting is fetched once");
     for replica in &replicas {
         assert_eq!(replica.metric("zoom_qos_proxy_redis_up"), 1.0);
     }
     finish(replicas, &[]);
 }
 
-/// Operations exceed their timeout, and succeed again 400 ms later. No replica fetches on its own because of that.
+/// For 400 ms, Redis does not reply, which is longer than an operation may take. No replica fetches on its own because
+/// of that.
 #[test]
 fn a_moment_without_redis_costs_no_second_fetch() {
     let (sim, redis) = (sim(|config| config.per_second = 60), Server::start());
@@ -133,7 +134,7 @@ fn a_moment_without_redis_costs_no_second_fetch() {
     let paths = add_meetings(&sim, 0, 40);
     redis.command::<()>(&["CLIENT", "PAUSE", "400", "ALL"]);
     all_ask_the_same(&replicas, &paths);
-    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (40, 0), "and each is fetched once");
+    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (40, 0), "each meeting is fetched once");
     finish(replicas, &[]);
 }
 
@@ -151,7 +152,7 @@ fn a_hit_sends_no_command_to_redis() {
             assert_eq!(connection.ask("GET", &path).status, 200);
         }
     }
-    // A look-up executes HGET, and a claim GET. A heartbeat executes neither.
+    // A look-up executes HGET, and a claim executes GET. A heartbeat executes neither.
     let (scripts, most) = (times(&redis, "evalsha"), beats(since));
     println!("3,000 hits in {:?}: {scripts} scripts, all of them heartbeats", since.elapsed());
     assert_eq!([times(&redis, "hget"), times(&redis, "get")], [0, 0]);
@@ -160,8 +161,8 @@ fn a_hit_sends_no_command_to_redis() {
     finish(replicas, &[]);
 }
 
-/// While operations take less than their timeout, everything is shared, and a miss takes longer. With slower ones,
-/// Redis counts as unavailable, and stays so.
+/// If operations take less time than their timeout, everything is shared, and a miss takes longer. If they take more,
+/// Redis counts as unavailable, and the state does not flap.
 #[test]
 fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -175,7 +176,7 @@ fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     ];
     let replicas: Vec<_> = (0..REPLICAS).map(|_| Service::start(&sim, &settings)).collect();
     all_come_back(&replicas);
-    // Loads the scripts into the server.
+    // The first request loads the scripts into the server.
     assert_eq!(replicas[0].get(&add_meetings(&sim, 500, 1)[0]).status, 200);
     sim.clear_calls();
     wire.late(Duration::from_millis(60));
@@ -183,7 +184,7 @@ fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     let paths = add_meetings(&sim, 0, 60);
     all_ask_the_same(&replicas, &paths);
     println!("60 meetings took {:?} with 120 ms for each operation", begun.elapsed());
-    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (60, 0), "each is fetched once");
+    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (60, 0), "each meeting is fetched once");
     let alone = add_meetings(&sim, 1_000, 1).remove(0);
     let asked = Instant::now();
     assert_eq!(replicas[0].get(&alone).status, 200);
@@ -199,7 +200,7 @@ fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     finish(replicas, &[AWAY]);
 }
 
-/// A rejected caller must not load Redis instead of Zoom.
+/// Rejected callers must not load Redis instead of Zoom.
 #[test]
 fn forty_rejected_requests_cost_at_most_ten_look_ups_in_redis() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -208,7 +209,7 @@ fn forty_rejected_requests_cost_at_most_ten_look_ups_in_redis() {
     let paths = add_meetings(&sim, 0, 2);
     assert_eq!(get_as(&replicas[0], KEY, &paths[0]).status, 200);
     redis.command::<()>(&["CONFIG", "RESETSTAT"]);
-    // Reads are delayed, too, by less than an operation may take.
+    // Delays all commands, including reads, by less than the timeout of an operation.
     redis.command::<()>(&["CLIENT", "PAUSE", "150", "ALL"]);
     thread::scope(|scope| {
         let asked: Vec<_> =
@@ -224,7 +225,7 @@ fn forty_rejected_requests_cost_at_most_ten_look_ups_in_redis() {
     finish(replicas, &[]);
 }
 
-/// All callers of a replica share one flight, which is notified when the record is stored.
+/// All callers of a replica wait for one flight. Redis notifies it when the record is stored.
 #[test]
 fn a_waiting_replica_queries_redis_once_a_second() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_secs(5)), Server::start());
@@ -242,11 +243,11 @@ fn a_waiting_replica_queries_redis_once_a_second() {
             assert_all_answered(&followed.join().unwrap());
         }
         assert_eq!(first.join().unwrap().status, 200);
-        // Each claim checks for a purge with one GET, and so does publishing the record.
+        // Each claim executes one GET to check for a purge, and so does storing the record.
         let (claims, seconds) = (times(&redis, "get"), since.elapsed().as_secs_f64());
         println!("two waiting replicas claimed {claims} times in {seconds:.1} s, for 80 callers");
         assert!(f64::from(claims) <= 2.0 * (seconds + 2.0), "{claims} in {seconds} s");
-        // Each waiting replica looks the record up when it starts to wait, and again when the record is stored.
+        // Each waiting replica looks for the record when it starts to wait, and again when the record is stored.
         let (scripts, most) = (times(&redis, "evalsha"), beats(since) + claims + 4);
         assert!(scripts <= most, "{scripts} scripts, {most} at most");
     });

@@ -1,5 +1,5 @@
-//! The access token of several replicas: one request to Zoom for all, with the token encrypted in Redis, or one for
-//! each replica if Redis cannot share it.
+//! The access token of several replicas. They share one, encrypted in Redis, and request it once. If Redis cannot share
+//! it, each replica requests its own.
 
 use std::{
     fs,
@@ -22,14 +22,14 @@ const ENCRYPTED: [(&str, &str); 1] = [("redis.encryption_key", KEY)];
 const REJECTED: &str = "Zoom refuses the credentials";
 
 fn start_one(sim: &Sim, url: &str, settings: &[(&str, &str)]) -> Service {
-    // A long timeout, because a replica that gives up on Redis on a busy machine requests its own token, which is
-    // counted here.
+    // With a short timeout, a replica on a busy machine could give up on Redis and request its own token. The tests
+    // count such requests.
     let patient = ("redis.timeout", "1s");
     let all = [("redis.url", url), ("redis.replicas", "3"), ("limits.headroom_percent", "0"), patient];
     Service::start(sim, &all.iter().chain(settings).copied().collect::<Vec<_>>())
 }
 
-/// Starts all replicas at the same time, as in a rollout that does not wait.
+/// Starts all replicas at the same time.
 fn start_together(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     let url = redis.url();
     std::thread::scope(|scope| {
@@ -48,7 +48,7 @@ fn assert_all_served(answers: &[Answer]) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// This replica's renewals with this outcome.
+/// The number of renewals of this replica that had this result.
 fn renewals(replica: &Service, result: &str) -> f64 {
     replica.metric(&format!("zoom_qos_proxy_access_token_renewals_total{{result=\"{result}\"}}"))
 }
@@ -57,7 +57,7 @@ fn renewals_of_all(replicas: &[Service], result: &str) -> f64 {
     replicas.iter().map(|replica| renewals(replica, result)).sum()
 }
 
-/// All names and values in Redis.
+/// All keys and values in Redis.
 fn everything_in(redis: &Server) -> Vec<Vec<u8>> {
     let names: Vec<String> = redis.command(&["KEYS", "*"]);
     let mut found = Vec::new();
@@ -104,8 +104,8 @@ fn three_replicas_share_one_token_even_after_a_restart() {
     assert_all_served(&ask_anew(&sim, &replicas, 100));
     assert_eq!(sim.token_calls().len(), 1, "a restart costs no token");
     let kept: Vec<u64> = names_of_tokens(&redis).iter().map(|name| redis.command(&["PTTL", name])).collect();
-    assert!(matches!(kept[..], [3_500_000..=3_600_000]), "for its lifetime: {kept:?}");
-    assert!(secrets(&sim).len() >= 5, "the token is among them");
+    assert!(matches!(kept[..], [3_500_000..=3_600_000]), "the token is stored for its lifetime: {kept:?}");
+    assert!(secrets(&sim).len() >= 5, "the secrets include the token");
     assert_not_in(&redis, &secrets(&sim));
     finish(replicas, &[]);
 }
@@ -118,14 +118,14 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
     slow_token(&sim);
     for round in 1..=3 {
         sim.revoke_access_tokens();
-        // All replicas notice it at the same time, some of them with a call in flight.
+        // All replicas notice the revocation at the same time, some of them with a call in flight.
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round));
         assert_eq!(sim.token_calls().len(), 1 + round);
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round + 50));
         assert_eq!(sim.token_calls().len(), 1 + round, "no further token is requested");
         assert_eq!(names_of_tokens(&redis).len(), 1);
     }
-    // Only one replica notices the revocation. The others get the new token before they use the old one again.
+    // Only one replica notices this revocation. The others get the new token before they use the old one again.
     sim.revoke_access_tokens();
     assert_eq!(replicas[0].get(&add_meetings(&sim, 900, 1)[0]).status, 200);
     let known = renewals_of_all(&replicas, "ok") + renewals_of_all(&replicas, "shared");
@@ -135,7 +135,7 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
     });
     sim.clear_calls();
     assert_all_served(&ask_anew(&sim, &replicas, 1_000));
-    assert!(sim.qos_calls().iter().all(|call| call.status == Some(200)), "no replica used the old one");
+    assert!(sim.qos_calls().iter().all(|call| call.status == Some(200)), "no replica used the old token");
     assert!(sim.token_calls().is_empty());
     finish(replicas, &[]);
 }
@@ -158,7 +158,7 @@ fn replicas_do_not_invalidate_each_others_tokens() {
         assert_all_served(&ask_anew(&sim, &replicas, asked));
         asked += 100;
     }
-    // A token is renewed from half of its lifetime on: once every 2 s, for all.
+    // A token is renewed after half of its lifetime, so all replicas together request one every 2 s.
     let (tokens, most) = (sim.token_calls().len(), began.elapsed().as_secs() / 2 + 2);
     println!("{tokens} tokens in {:?}", began.elapsed());
     assert!((4..=usize::try_from(most).unwrap()).contains(&tokens), "{tokens} tokens");
@@ -205,11 +205,12 @@ fn a_dead_replicas_token_request_is_repeated_within_six_seconds() {
     println!("another replica requested one {took:?} later");
     assert!(took < Duration::from_secs(6), "{took:?}");
     assert_all_served(&ask_anew(&sim, &others, 0));
-    assert_eq!(sim.token_calls().len(), 2, "one for the remaining replicas");
+    assert_eq!(sim.token_calls().len(), 2, "one token for the remaining replicas");
     finish(others, &[]);
 }
 
-/// The replica stays alive while its request hangs. The others wait for it no longer than they would for Zoom.
+/// The replica stays alive while its token request hangs. The others wait for it only as long as they would wait for
+/// Zoom.
 #[test]
 fn a_replica_whose_request_hangs_does_not_keep_the_others_for_long() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -241,18 +242,18 @@ fn replicas_share_a_token_again_once_redis_is_back() {
     }
     sim.revoke_access_tokens();
     assert_all_served(&ask_anew(&sim, &replicas, 0));
-    assert_eq!(sim.token_calls().len(), REPLICAS + 1, "one for all from now on");
+    assert_eq!(sim.token_calls().len(), REPLICAS + 1, "one token for all replicas");
     redis.stop();
     for replica in &replicas {
         wait_until_redis_is(replica, 0.0);
     }
     sim.revoke_access_tokens();
     assert_all_served(&ask_anew(&sim, &replicas, 100));
-    assert_eq!(sim.token_calls().len(), 2 * REPLICAS + 1, "one for each replica");
+    assert_eq!(sim.token_calls().len(), 2 * REPLICAS + 1, "one token for each replica");
     finish(replicas, &[AWAY]);
 }
 
-/// A replica with wrong credentials does not use the token of the others, so its misconfiguration shows.
+/// A replica with wrong credentials does not use the token of the others, so its configuration error is noticed.
 #[test]
 fn only_replicas_with_the_same_credentials_share_a_token() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -267,7 +268,7 @@ fn only_replicas_with_the_same_credentials_share_a_token() {
     wrong.wait_until_ready(503);
     assert_eq!(wrong.get("/qos/91000000999").problem(), "zoom_rejected_credentials");
     assert_eq!(sim.token_calls().len(), 2);
-    // With the right secret, the replica uses the token of the other one.
+    // With the right secret, the replica uses the shared token.
     fs::write(&mounted, "sim-secret").unwrap();
     wrong.wait_until_ready(200);
     assert_eq!(wrong.get(&add_meetings(&sim, 1, 1)[0]).status, 200);
@@ -322,7 +323,8 @@ fn a_full_redis_costs_at_most_one_token_for_each_replica() {
     finish(replicas, &[AWAY]);
 }
 
-/// Tokens, keys and participants' data appear in no log, status, metric or problem, and in Redis only encrypted.
+/// The tokens, the keys and the data of participants appear in no log, status, metric or problem. In Redis, they are
+/// encrypted.
 #[test]
 fn shared_data_appears_in_no_log_status_metric_or_problem() {
     const MARK: &str = "Quagga";

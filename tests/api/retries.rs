@@ -17,7 +17,7 @@ use test_support::{
 };
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
 
-/// Every transient failure.
+/// The faults that the service treats as transient.
 fn troubles() -> Vec<FaultKind> {
     let mut all: Vec<_> = [500, 502, 503, 504, 599].map(FaultKind::ServerErrorHtml).to_vec();
     all.extend([
@@ -32,13 +32,13 @@ fn troubles() -> Vec<FaultKind> {
         FaultKind::EmptyBody,
         FaultKind::NotJson,
         FaultKind::EmptyObject,
-        // Pauses after each part for longer than the timeout.
+        // The pause after each part is longer than the timeout.
         FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(1_500) },
     ]);
     all
 }
 
-/// A meeting of three pages for each failure, and their paths.
+/// Adds a meeting of three pages for each fault, and returns their ids and paths.
 fn meetings(sim: &Sim, kinds: &[FaultKind]) -> Vec<(String, String)> {
     let add = |number| {
         let id = format!("{:011}", 91_000_000_000_usize + number);
@@ -53,9 +53,9 @@ fn roomy(config: &mut SimConfig) {
     config.per_second = 1_000;
 }
 
-/// So high that the rate limit does not delay these tests, which fetch many pages.
+/// A limit so high that it does not delay these tests, which fetch many pages.
 const UNPACED: (&str, &str) = ("limits.heavy_per_second", "500");
-/// The warning after several broken responses in a row. Those of different flights count together.
+/// The warning after several broken responses in a row. They may belong to different flights.
 const UNREACHABLE: &str = "Zoom cannot be reached";
 /// The warning that the service logs about [`UNPACED`].
 const FAST: &str = "limits.heavy_per_second: 500 is more than";
@@ -71,11 +71,11 @@ fn assert_whole(answer: &Answer, rows: usize) {
     let ids: Vec<_> =
         body["participants"].as_array().unwrap().iter().map(|row| row["user_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), rows);
-    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), rows, "every row once");
-    assert!(ids.windows(2).all(|two| two[0] < two[1]), "in Zoom's order");
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), rows, "each participant occurs once");
+    assert!(ids.windows(2).all(|two| two[0] < two[1]), "the participants are in Zoom's order");
 }
 
-/// Makes the middle page fail `times` times in each of these ways, and expects a complete meeting each time.
+/// Makes the middle page fail `times` times in each of these ways. Asserts that every meeting still arrives complete.
 fn fail_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], times: usize) {
     let meetings = meetings(sim, kinds);
     for (kind, (id, _)) in kinds.iter().zip(&meetings) {
@@ -109,7 +109,8 @@ fn a_failure_twice_costs_two_more_calls_and_no_rows() {
     service.finish(&[FAST, UNREACHABLE]);
 }
 
-/// Makes this page fail permanently in every way, and expects three attempts and a problem each time.
+/// Makes this page fail permanently in every way. Asserts that each meeting costs three attempts and ends with a
+/// problem.
 fn fail_permanently(page: usize) {
     let sim = sim(roomy);
     let kinds = troubles();
@@ -157,7 +158,7 @@ fn a_lasting_failure_on_the_last_page_yields_no_partial_meeting() {
 
 #[test]
 fn a_body_ended_by_close_is_accepted_or_fetched_again() {
-    // HTTP/1.1 allows such a body, although Zoom does not send one.
+    // HTTP/1.1 allows a body that ends with its connection, although Zoom does not send one.
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
     sim.inject(Fault::new(FaultKind::CloseDelimited).on_page(1));
@@ -198,7 +199,7 @@ fn a_complete_gzip_body_is_accepted_even_if_more_was_announced() {
     sim.inject(Fault::new(FaultKind::ShortValidJson).on_page(1));
     let service = Service::start(&sim, &[]);
     assert_whole(&service.get("/qos/91111111111"), 25);
-    // gzip has its own length and checksum, so a retry is allowed but not needed.
+    // The length and the checksum in the gzip show that the body is complete. So a retry is allowed, but not needed.
     assert!((3..=4).contains(&sim.qos_calls().len()));
     service.finish(&[]);
 }
@@ -294,7 +295,7 @@ fn a_timeout_bounds_each_gap_and_six_timeouts_bound_the_call() {
         (FaultKind::Hang, 1.0),
         (FaultKind::HangBody, 1.0),
         (FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(1_500) }, 1.0),
-        // New bytes keep arriving, so that a timeout between two reads never fires.
+        // New bytes keep arriving, so a timeout between two reads never fires.
         (FaultKind::SlowDrip { chunk: 20, every: Duration::from_millis(50) }, 6.0),
     ];
     let (kinds, seconds): (Vec<_>, Vec<_>) = kinds.into_iter().unzip();
@@ -306,7 +307,7 @@ fn a_timeout_bounds_each_gap_and_six_timeouts_bound_the_call() {
     at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
     for ((kind, seconds), (id, _)) in kinds.iter().zip(seconds).zip(&meetings) {
         let gap = gaps(&calls_for(&sim, id))[0].as_secs_f64();
-        // The next attempt follows after a pause of 0.25 to 0.5 s.
+        // The next attempt starts after a pause of 0.25 to 0.5 s.
         assert!((seconds + 0.1..seconds + 0.9).contains(&gap), "{kind:?}: {gap}");
     }
     service.finish(&[FAST, UNREACHABLE]);
@@ -328,7 +329,7 @@ fn a_steady_page_may_take_longer_than_the_timeout() {
 #[test]
 fn pages_that_do_not_fit_into_memory_together_all_arrive() {
     let sim = sim(roomy);
-    // The memory, twice `zoom.max_body`, holds two of these pages at a time, or parts of several.
+    // Each page is nearly as large as `zoom.max_body` allows.
     let meetings = meetings(&sim, &vec![FaultKind::Hang; 12]);
     sim.inject(Fault::new(FaultKind::Oversized(60_000)).forever());
     sim.set_latency(Duration::from_millis(100));
@@ -341,7 +342,7 @@ fn pages_that_do_not_fit_into_memory_together_all_arrive() {
     service.finish(&[FAST]);
 }
 
-/// An address that refuses connections for as long as the socket lives.
+/// An address that refuses connections while the socket lives.
 fn nobody() -> (Socket, String) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
@@ -394,7 +395,7 @@ fn a_zoom_that_comes_back_is_used_again() {
     assert_eq!(service.get("/qos/92222222222").problem(), "zoom_failed");
     let second = wait_for(|| Sim::start(config.clone()).ok());
     second.add_meeting(Meeting::generated("92222222222", 25, 1));
-    // The new simulator rejects the old token, so the flight renews it once and then fetches the complete meeting.
+    // The new simulator rejects the old token. The flight renews the token once, and then fetches the complete meeting.
     let found = wait_for(|| Some(service.get("/qos/92222222222")).filter(|answer| answer.status == 200));
     assert_whole(&found, 25);
     let calls = second.qos_calls();
@@ -413,7 +414,7 @@ fn a_connection_that_zoom_closes_before_it_answers_costs_one_retry() {
         let answer =
             thread::scope(|scope| scope.spawn(|| service.get(&format!("/qos/{id}"))).join().unwrap());
         assert_whole(&answer, 1);
-        assert_eq!(calls_for(&sim, &id).len(), 2, "the flight decides about retries, not its HTTP client");
+        assert_eq!(calls_for(&sim, &id).len(), 2, "only the flight retries, and not its HTTP client");
     }
     service.finish(&[]);
 }

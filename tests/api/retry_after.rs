@@ -1,4 +1,4 @@
-//! Zoom's `Retry-After`: parsed, bounded, obeyed and passed on.
+//! Zoom's `Retry-After`: the service parses, bounds and obeys it, and passes it on to callers.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,14 +27,14 @@ fn status(status: u16, retry_after: &str, body: &str) -> FaultKind {
     FaultKind::StatusWith { status, headers, body: body.to_owned() }
 }
 
-/// The same fault, from a Zoom whose clock shows this time.
+/// Adds a `Date` to the fault, as from a Zoom whose clock shows this time.
 fn dated(kind: FaultKind, date: SystemTime) -> FaultKind {
     let FaultKind::StatusWith { status, mut headers, body } = kind else { panic!("{kind:?}") };
     headers.push(("date", httpdate::fmt_http_date(date)));
     FaultKind::StatusWith { status, headers, body }
 }
 
-/// The `Retry-After`, in seconds, that a caller gets after such a refusal by Zoom.
+/// The `Retry-After`, in seconds, that a caller gets after Zoom has answered a call with this fault.
 fn retry_after_for(kind: FaultKind) -> u64 {
     let sim = sim(|_| ());
     sim.inject(Fault::new(kind).forever());
@@ -85,7 +85,7 @@ fn a_retry_waits_as_long_as_a_503_says() {
     let calls = sim.qos_calls();
     assert_eq!(calls.len(), 2);
     let pause = (calls[1].at - calls[0].at).as_secs_f64();
-    // Up to half a second is added, so that clients do not retry at the same time.
+    // The service adds up to half a second, so that retries do not coincide.
     assert!((3.2..4.0).contains(&pause), "{pause}");
     service.finish(&[]);
 }
@@ -186,7 +186,7 @@ fn during_a_503s_pause_only_callers_without_a_snapshot_wait() {
         assert_eq!((answer.status, &answer.body), (200, &first.body));
         assert!(answer.cache_status().ends_with("detail=zoom_failed"), "{}", answer.cache_status());
     }
-    // The flight continues. Callers without a snapshot wait if the pause ends within their wait.
+    // The flight is still waiting. Callers without a snapshot wait if the pause ends before `server.wait`.
     assert_eq!(calls_for(&sim, ID).len(), 2);
     sim.inject(Fault::new(status(503, "3", "")).for_meeting(OTHER_ID));
     sim.add_meeting(Meeting::generated(OTHER_ID, 1, 1));

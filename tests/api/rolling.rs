@@ -1,4 +1,4 @@
-//! Replicas replaced one after another behind a real load balancer, haproxy, while callers keep requesting.
+//! Replicas are replaced one after another behind a real load balancer (haproxy), while callers keep requesting.
 
 use std::{
     fmt::Write as _,
@@ -22,7 +22,7 @@ use test_support::{
 };
 use zoom_sim::Meeting;
 
-/// Balances as a Service of Kubernetes does: sends new connections to ready replicas, and does not retry.
+/// Balances as a Kubernetes Service does: new connections go to ready replicas, and failed requests are not retried.
 struct Balancer {
     _process: Process,
     _folder: TempDir,
@@ -30,14 +30,14 @@ struct Balancer {
     addr: SocketAddr,
 }
 
-/// Slots for replicas: two, and one for a new replica.
+/// The number of places in the balancer: two for the replicas, and one for a replacement.
 const PLACES: usize = 3;
 
 impl Balancer {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path().join("control");
-        // haproxy cannot report which port it got, so it gets one that was free a moment ago.
+        // haproxy cannot report its port, so the test chooses one that was free a moment ago.
         let addr = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let mut config = format!(
             "global\n  stats socket {} mode 600 level admin\n\
@@ -52,7 +52,7 @@ impl Balancer {
         }
         let file = folder.path().join("haproxy.cfg");
         fs::write(&file, config).unwrap();
-        // The program that `scripts/prepare haproxy` unpacked is preferred to an installed one.
+        // Prefers the haproxy that `scripts/prepare haproxy` has unpacked to an installed one.
         let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian/bin/haproxy");
         let mut command = Command::new(if Path::new(unpacked).exists() { unpacked } else { "haproxy" });
         command.arg("-q").arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
@@ -65,7 +65,7 @@ impl Balancer {
         tell(&self.control, words)
     }
 
-    /// Gives the slot to this replica, and waits until haproxy sends requests to it.
+    /// Gives the place to this replica, and waits until haproxy considers the replica up.
     fn put(&self, place: usize, replica: &Service) {
         let server = format!("replicas/r{place}");
         let (addr, ops) = (replica.addr, replica.ops);
@@ -95,8 +95,8 @@ fn tell(control: &Path, words: &str) -> String {
     answer
 }
 
-/// Sends one request after another until stopped, on a connection that is kept until an answer says `Connection:
-/// close`. Counts the answers, and panics if one is not a complete 200.
+/// Sends one request after another until stopped. Opens a new connection after an answer with `Connection: close`.
+/// Counts the answers, and panics if one is not a complete 200.
 fn ask_on(addr: SocketAddr, stop: &AtomicBool, next_cold: &AtomicU64, answered: &AtomicU64) {
     let mut connection = Connection::open(addr);
     for number in 0_u64.. {
@@ -140,7 +140,7 @@ fn two_replicas_are_replaced_under_load_and_no_request_fails() {
     let (stop, next_cold, answered) =
         (AtomicBool::new(false), AtomicU64::new(91_000_000_001), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        // However this thread ends, the callers stop.
+        // Stops the callers, even if this thread panics.
         let _stop = StopWhenDropped(&stop);
         for _ in 0..CALLERS {
             scope.spawn(|| ask_on(balancer.addr, &stop, &next_cold, &answered));
@@ -175,7 +175,7 @@ impl Drop for StopWhenDropped<'_> {
     }
 }
 
-/// Without a balancer, only `Connection: close` makes a caller open another connection.
+/// Without a balancer, only `Connection: close` makes a caller open a new connection.
 #[test]
 fn a_kept_connection_gets_connection_close_during_the_drain() {
     let sim = sim(|_| ());
@@ -187,7 +187,10 @@ fn a_kept_connection_gets_connection_close_during_the_drain() {
     service.wait_until_ready(503);
     let last = kept.ask("GET", "/qos/91111111111");
     assert_eq!((last.status, last.header("connection")), (200, Some("close")));
-    assert!(kept.try_ask("GET", "/qos/91111111111").is_none(), "and it is closed");
+    assert!(
+        kept.try_ask("GET", "/qos/91111111111").is_none(),
+        "the service closes the connection after that answer"
+    );
     let mut service = service;
     assert_eq!(service.wait().code(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! Callers that do everything that a connection allows, at random, while other callers request their meeting.
+//! Callers that misuse their connections at random, while another caller requests the same meetings.
 
 use std::{
     io::{Read as _, Write as _},
@@ -19,14 +19,14 @@ use test_support::{
 use zoom_sim::Meeting;
 
 const MEETINGS: [&str; 4] = ["91111111111", "92222222222", "93333333333", "94444444444"];
-/// `cache.live_fresh`'s default.
+/// The default of `cache.live_fresh`.
 const LIVE_FRESH: Duration = Duration::from_secs(30);
 const RUDE: usize = 24;
-/// The bytes that all rude callers together may cost: connections, buffers, and parts of a large meeting for each slow
-/// reader.
+/// The bytes by which the service may grow with all rude callers: connections, buffers, and parts of a large meeting
+/// for each slow reader.
 const MEMORY: u64 = 96 << 20;
 
-/// A piece of a request, or of something similar.
+/// Returns a piece of a request, or bytes that resemble one.
 fn piece(rng: &mut Rng) -> Vec<u8> {
     const PIECES: [&str; 14] = [
         "GET /qos/94444444444 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -49,7 +49,7 @@ fn piece(rng: &mut Rng) -> Vec<u8> {
     piece.repeat(times).into_bytes()
 }
 
-/// Opens a connection and misuses it, until the service closes it or some random actions are done.
+/// Opens a connection, and performs up to 11 random actions on it. Stops if the service closes it.
 fn be_rude(to: SocketAddr, rng: &mut Rng) {
     let Ok(mut peer) = TcpStream::connect(to) else { return };
     peer.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -113,7 +113,8 @@ fn rude_callers_for(time: Duration, seed: u64) {
     });
     watch.rest();
     wait_for(|| (service.metric("zoom_qos_proxy_connections{listener=\"callers\"}") == 0.0).then_some(()));
-    // The first meeting has one page, which is fetched once, and again each time that it was stale.
+    // The first meeting has one page. The service fetches it once, and again each time that the snapshot has become
+    // stale.
     let most = 1 + began.elapsed().as_secs() / LIVE_FRESH.as_secs();
     let calls = sim.qos_calls();
     let calls = calls.iter().filter(|call| call.meeting.as_deref() == Some(MEETINGS[0])).count();

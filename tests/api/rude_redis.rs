@@ -1,4 +1,5 @@
-//! A Redis that does everything that a connection allows, at random, while callers request meetings from two replicas.
+//! A Redis that misbehaves at random in all ways that a connection allows, while callers request meetings from two
+//! replicas.
 
 use std::{
     collections::BTreeSet,
@@ -28,9 +29,10 @@ const MEETINGS: u64 = 24;
 const CALLERS: u64 = 4;
 const PER_SECOND: usize = 40;
 const MEMORY: u64 = 64 << 20;
-/// The largest reply twice, on the wire and as a value, and queued push messages. Without bounds it was 986 MiB.
+/// The bytes by which the service may grow during endless replies: the largest reply twice (on the wire and as a
+/// value), and queued push messages. Without bounds on replies, it grew by 986 MiB.
 const FLOOD_MEMORY: u64 = 128 << 20;
-/// The longest time until an answer: `server.wait`, which is 5 s here, and 2 s for a busy machine.
+/// The longest time until an answer: `server.wait` (5 s here), and 2 s for a busy machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 
 const SETTINGS: [(&str, &str); 7] = [
@@ -43,17 +45,18 @@ const SETTINGS: [(&str, &str); 7] = [
     ("telemetry.log_level", "error,zoom_qos_proxy::app=info"),
 ];
 
-/// The server misbehaves during the first second of each such period. If it always did, no replica would use it.
+/// A faulty or lying server misbehaves only during the first second of each period. If it always did, no replica would
+/// use it.
 const TURN: Duration = Duration::from_millis(2_500);
 const RUDE_FOR: Duration = Duration::from_millis(1_000);
 
-/// How replies are changed.
+/// How the proxy treats replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manners {
     Honest,
-    /// Bytes are delayed, lost, or belong to no reply.
+    /// Bytes are delayed or lost, or belong to no reply.
     Faulty,
-    /// Replies are well-formed and wrong.
+    /// Replies are well-formed, but wrong.
     Lying,
     /// Replies never end.
     Flooding,
@@ -65,7 +68,7 @@ struct RudeRedis {
     mood: Arc<Mood>,
 }
 
-/// How an endless reply begins, and how it continues.
+/// The beginning of an endless reply, and the part that is repeated.
 const FLOODS: [[&str; 2]; 6] = [
     ["$999999999999\r\n", "x"],
     ["+", "x"],
@@ -105,7 +108,7 @@ impl RudeRedis {
             for (number, client) in (0..).zip(listener.incoming().flatten()) {
                 let mut rng = Rng::with_seed(seed ^ (number << 24));
                 if of_all.now() != Manners::Honest && rng.u8(..12) == 0 {
-                    // The reset looks like a refused connection to the client.
+                    // To the client, the reset looks like a refused connection.
                     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).ok();
                     continue;
                 }
@@ -127,7 +130,7 @@ impl RudeRedis {
     }
 }
 
-/// Forwards the replica's commands. Sometimes delays or drops them.
+/// Forwards the replica's commands. Sometimes delays or drops them, or closes the connection.
 fn questions(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     let mut bytes = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -199,7 +202,7 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     from.shutdown(Shutdown::Both).ok();
 }
 
-/// Begins one reply, and continues it as fast as the replica reads.
+/// Begins one reply, and repeats its second part as fast as the replica reads.
 fn flood(to: &mut TcpStream, mood: &Mood) {
     let [beginning, more] = FLOODS[mood.flood.load(Ordering::Relaxed)];
     let more = more.repeat(65_536 / more.len());
@@ -209,7 +212,7 @@ fn flood(to: &mut TcpStream, mood: &Mood) {
     to.shutdown(Shutdown::Both).ok();
 }
 
-/// Replies that no server sends, or that it would not send now.
+/// Returns replies that no server sends, or that are wrong at this moment.
 fn nonsense(rng: &mut Rng) -> Vec<u8> {
     const ODD: [&str; 28] = [
         "$999999999\r\n",
@@ -247,16 +250,16 @@ fn nonsense(rng: &mut Rng) -> Vec<u8> {
             .repeat(rng.usize(1..20_000))
             .into_bytes(),
         2 => forged_event(rng).repeat(rng.usize(1..20_000)),
-        // Replies that are announced and begun, but never end.
+        // These replies announce a length and never reach it.
         3 => [&b"$999999999\r\n"[..], &vec![b'x'; rng.usize(1..4 << 20)]].concat(),
         4 => [&b"*999999999\r\n"[..], &b":1\r\n".repeat(rng.usize(1..200_000))].concat(),
-        // A line without an end.
+        // This line never ends.
         5 => [&b"+"[..], &vec![b'x'; rng.usize(1..1 << 20)]].concat(),
         _ => ODD[rng.usize(..ODD.len())].as_bytes().to_vec(),
     }
 }
 
-/// A message on a channel that no replica published.
+/// Returns an event that no replica has published.
 fn forged_event(rng: &mut Rng) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let meeting = id(rng.u64(..MEETINGS));
@@ -273,7 +276,7 @@ fn forged_event(rng: &mut Rng) -> Vec<u8> {
     format!(">3\r\n$7\r\nmessage\r\n$6\r\nevents\r\n${}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-/// Changes digits in numbers, except in announced lengths, because the result would no longer be a reply.
+/// Changes digits of integers, but not of lengths: with wrong lengths, the bytes would no longer be valid replies.
 fn lie(rng: &mut Rng, some: &mut [u8]) {
     let mut in_number = false;
     for byte in some {
@@ -294,7 +297,7 @@ fn participants(number: u64) -> usize {
     usize::try_from(1 + number % 4 * 10).unwrap()
 }
 
-/// Asserts that this is the complete meeting and nothing else, or a problem. Returns whether it is the meeting.
+/// Asserts that the answer is the complete meeting or a problem. Returns whether it is the meeting.
 fn judge(number: u64, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());
@@ -344,10 +347,10 @@ fn meanwhile(replicas: &[Service], sim: &Sim, time: Duration, seed: u64, watch: 
     });
     assert_calls(sim, most);
     println!("{} whole answers", whole.load(Ordering::Relaxed));
-    assert!(whole.load(Ordering::Relaxed) > 20, "callers get meetings meanwhile");
+    assert!(whole.load(Ordering::Relaxed) > 20, "callers get meetings while the server misbehaves");
 }
 
-/// Checks the calls since the last check.
+/// Checks the calls since the previous check.
 fn assert_calls(sim: &Sim, most: usize) {
     let calls = sim.qos_calls();
     assert!(most_in_a_second(&calls) <= most, "{} in a second", most_in_a_second(&calls));
@@ -374,9 +377,8 @@ fn rude_redis_for(time: Duration, seed: u64) {
     let mut watch = Watch::new(&replicas, MEMORY);
     redis.be(Manners::Faulty);
     meanwhile(&replicas, &sim, time * 6 / 10, seed, &mut watch, PER_SECOND);
-    // A forged slot cannot be distinguished from a real one, but each replica still keeps to the limit of all replicas
-    // together. Only the run of an hour has this part, because a forged number that is accepted, such as a cool-down,
-    // may outlast the waits of the test.
+    // A forged slot looks like a real one, but each replica still keeps to the limit of all replicas together. Accepted
+    // forgeries, such as a cool-down, may outlast the waits of a short run, so only the run of an hour has this part.
     if time > MOMENT {
         redis.be(Manners::Lying);
         meanwhile(&replicas, &sim, time * 4 / 10, seed, &mut watch, 2 * PER_SECOND);

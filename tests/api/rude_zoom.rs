@@ -1,4 +1,4 @@
-//! A Zoom that does everything that a connection allows, at random, while callers request meetings.
+//! A Zoom that misbehaves at random in all ways that a connection allows, while callers request meetings.
 
 use std::{
     collections::BTreeSet,
@@ -27,16 +27,17 @@ use test_support::{
 const MEETINGS: u64 = 400;
 const CALLERS: u64 = 40;
 const PARTICIPANTS: usize = 12;
-/// The id on pages that claim to be of another meeting.
+/// The id in pages that claim to belong to another meeting.
 const MEETING_OF_NOBODY: u64 = 99_999_999_999;
-/// The token of the second page.
+/// The page token of the second page.
 const SECOND: &str = "second";
-/// The bytes for `limits.max_fetch_bytes`, 1.3 times `cache.max_bytes`, connections, and what the allocator retains.
+/// The bytes by which the service may grow: `limits.max_fetch_bytes`, 1.3 times `cache.max_bytes`, connections, and
+/// what the allocator retains.
 const MEMORY: u64 = 64 << 20;
-/// The longest time until an answer: `server.wait`, which is 3 s here, and 2 s for a busy machine.
+/// The longest time until an answer: `server.wait` (3 s here), and 2 s for a busy machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// The longest time until every meeting is served once Zoom behaves again. Failures cause pauses of 2 s, and Zoom may
-/// have requested one of 3 s.
+/// The longest time until the service serves every meeting, after Zoom behaves again. Failures pause meetings for 2 s,
+/// and Zoom may have requested a pause of 3 s.
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 
 const SETTINGS: [(&str, &str); 15] = [
@@ -100,7 +101,7 @@ impl Wanted {
     }
 }
 
-/// A head with these lines, and a body.
+/// A response with this status line and these headers, and this body.
 fn with(lines: &str, body: &[u8]) -> Vec<u8> {
     [b"HTTP/1.1 ", lines.as_bytes(), b"\r\n\r\n", body].concat()
 }
@@ -109,7 +110,7 @@ fn with_length(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
     with(&format!("{status}\r\nContent-Type: application/json\r\nContent-Length: {length}"), body)
 }
 
-/// The bytes in parts, with a pause after each.
+/// Sends the bytes in parts, with a random pause after each.
 fn in_parts(rng: &mut Rng, mut bytes: &[u8], longest_pause_ms: u64) -> Vec<Step> {
     let mut steps = Vec::new();
     while !bytes.is_empty() {
@@ -171,18 +172,19 @@ fn unusual(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     }
 }
 
-/// More than one response, or the response to another request. No surplus byte may ever answer a later request.
+/// More than one response, or the response to another request. No surplus byte may become the answer to a later
+/// request.
 fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     let (whole, body) = (wanted.answer(), wanted.body());
     let nothing = with_length("500 Internal Server Error", 0, b"");
     match rng.u8(..7) {
-        // Two responses, in one part and in two.
+        // A second response follows: in the same write here, and in a later write below.
         0 => vec![Step::Send([&whole[..], &whole].concat()), Step::Doubt],
         1 => vec![
             Step::Send(whole),
             Step::Pause(Duration::from_millis(rng.u64(..100))),
-            // This response contains no meeting, because it may cross the next request and then look like the response
-            // to it.
+            // This response contains no meeting. It may arrive after the next request is sent, and then looks like the
+            // response to that.
             Step::Send(nothing),
             Step::Doubt,
         ],
@@ -200,7 +202,7 @@ fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
                 if rng.bool() { json!(MEETING_OF_NOBODY) } else { json!(MEETING_OF_NOBODY.to_string()) };
             vec![Step::Send(answer(&foreign.to_string()))]
         }
-        // The connection is closed while it is idle in the pool.
+        // The connection closes while it is idle in the pool.
         _ => {
             let end = if rng.bool() { Step::Close } else { Step::Reset };
             vec![Step::Send(whole), Step::Pause(Duration::from_millis(rng.u64(..50))), end]
@@ -241,7 +243,7 @@ fn broken(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
             let head = format!("200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}", zipped.len());
             vec![Step::Send(with(&head, &zipped))]
         }
-        // Bodies without an end, and one whose chunk is larger than all memory.
+        // Three bodies are endless, and one announces a chunk that is larger than any memory.
         11 => vec![
             Step::Send(started),
             Step::Repeat([&b"4000\r\n"[..], &[b' '; 0x4000], b"\r\n"].concat(), pause),
@@ -256,7 +258,7 @@ fn broken(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     }
 }
 
-/// A well-formed response that is not the page.
+/// A well-formed response that is not the requested page.
 fn refusing(rng: &mut Rng, wanted: &Wanted, long_pauses: bool) -> Vec<Step> {
     let length = [0, 300, 100_000, 3_000_000][rng.usize(..4)];
     match rng.u8(..4) {
@@ -266,7 +268,7 @@ fn refusing(rng: &mut Rng, wanted: &Wanted, long_pauses: bool) -> Vec<Step> {
             let values = if long_pauses && rng.u8(..) == 0 { &LONG[..] } else { &ODD };
             let value = values[rng.usize(..values.len())];
             let head = format!("429 Too Many Requests\r\nRetry-After: {value}\r\nX-RateLimit-Type: QPS");
-            // Rare, because each 429 stops all calls for a second or more.
+            // A 429 is rare here, because each stops all calls for a second or more.
             let head = if rng.u8(..8) == 0 { head } else { "418 I'm a teapot".to_owned() };
             vec![Step::Send(with(&format!("{head}\r\nContent-Length: 0"), b""))]
         }
@@ -279,7 +281,7 @@ fn refusing(rng: &mut Rng, wanted: &Wanted, long_pauses: bool) -> Vec<Step> {
             let status = ["400 Bad", "403 No", "404 None", "413 Large", "500 Oh", "502 Gateway", "503 Later"];
             vec![Step::Send(with_length(status[rng.usize(..7)], length, &vec![b'z'; length]))]
         }
-        // An endless sequence of pages.
+        // Each page names a further page, without end.
         _ => {
             let mut page = Wanted { meeting: wanted.meeting.clone(), is_first: true }.page();
             page["next_page_token"] = format!("more-{}", rng.u64(..)).into();
@@ -299,7 +301,7 @@ fn rude(rng: &mut Rng, asked: &Asked, long_pauses: bool) -> Vec<Step> {
     }
 }
 
-/// Answers some connections before their request, as a balancer without servers does.
+/// Answers some connections before their first request, as a load balancer without servers may do.
 fn greeting(rng: &mut Rng) -> Vec<Step> {
     match rng.u8(..40) {
         0 => vec![Step::Send(with_length("408 Request Timeout", 0, b"")), Step::Close],
@@ -310,7 +312,7 @@ fn greeting(rng: &mut Rng) -> Vec<Step> {
     }
 }
 
-/// Asserts that this is the complete meeting and nothing else, or a problem. Returns whether it is the meeting.
+/// Asserts that the answer is the complete meeting or a problem. Returns whether it is the meeting.
 fn judge(meeting: &str, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());
@@ -384,7 +386,7 @@ fn rude_zoom_for(time: Duration, seed: u64) {
         }
     });
     println!("{calls} calls to Zoom, {} whole answers", whole.load(Ordering::Relaxed));
-    assert!(whole.load(Ordering::Relaxed) > 20, "callers get meetings meanwhile");
+    assert!(whole.load(Ordering::Relaxed) > 20, "callers get meetings while Zoom misbehaves");
     is_rude.store(false, Ordering::Relaxed);
     let honest = Instant::now();
     for number in 0..MEETINGS {

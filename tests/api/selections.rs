@@ -1,4 +1,4 @@
-//! Selections and rows from outside: made from the same snapshot as `/qos`, with the headers of their format.
+//! Selections and rows are made from the same snapshot as `/qos`, with the headers of their format.
 
 use std::{collections::BTreeSet, io::Read as _};
 
@@ -100,7 +100,7 @@ fn a_selection_is_json_with_the_head_of_the_meeting() {
     let nobodys = service.get(&query("groups=smell"));
     assert_eq!((nobodys.participants().len(), &nobodys.json()["selected_records"]), (0, &Value::from(0)));
     assert_eq!(nobodys.json()["total_records"], PARTICIPANTS);
-    assert_eq!(sim.qos_calls().len(), 2, "one flight for everything");
+    assert_eq!(sim.qos_calls().len(), 2, "one flight for all requests");
     service.finish(&[]);
 }
 
@@ -225,7 +225,7 @@ fn requests_that_cannot_be_answered_cost_no_call() {
         .get_with_headers(&query("rows=sample"), &[("accept", "*/*")])
         .assert_problem(400, "invalid_query");
     assert!(sim.qos_calls().is_empty());
-    assert_eq!(service.get(&repeated(groups(64))).status, 200, "each counts once");
+    assert_eq!(service.get(&repeated(groups(64))).status, 200, "a repeated group counts once");
     let token = service.get(&query("page_size=2")).json()["next_page_token"].as_str().unwrap().to_owned();
     let next = query(&format!("next_page_token={token}"));
     service.get(&format!("{next}&format=ndjson")).assert_problem(400, "invalid_query");
@@ -337,12 +337,12 @@ fn views_require_a_key_too() {
     service.finish(&[]);
 }
 
-/// The rows of a large meeting are sent while they are made, without a copy of all of them.
+/// The rows of a large meeting are sent as they are made. The service never holds all of them.
 #[test]
 fn rows_of_a_large_meeting_take_little_memory() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("98765432101", 300, 60));
-    // Unoptimized code may need longer than the default.
+    // Unoptimized code may need longer than the default wait.
     let service = Service::start(&sim, &[("server.wait", "30s")]);
     let whole = service.get(PATH);
     assert_eq!(whole.status, 200);

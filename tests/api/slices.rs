@@ -1,4 +1,4 @@
-//! Slices: a meeting in parts, all from one snapshot and without further calls to Zoom.
+//! Slices of a meeting all come from one snapshot, and cost no further calls to Zoom.
 
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ fn token(answer: &Answer) -> Option<String> {
     token.as_str().map(str::to_owned)
 }
 
-/// Requests all slices, from the first one on.
+/// Requests all slices in order.
 fn walk(service: &Service, path: &str, page_size: usize) -> Vec<Answer> {
     let separator = if path.contains('?') { '&' } else { '?' };
     let mut slices = vec![service.get(&format!("{path}{separator}page_size={page_size}"))];
@@ -57,7 +57,7 @@ fn the_slices_are_the_meeting_in_order_and_cost_no_call() {
         assert_eq!(tags.len(), slices.len(), "each slice has its own tag");
         assert!(!tags.contains(whole.header("etag").unwrap()));
     }
-    assert_eq!(sim.qos_calls().len(), 3, "one flight for everything");
+    assert_eq!(sim.qos_calls().len(), 3, "one flight for all requests");
     assert!(
         !service.get(PATH).json().as_object().unwrap().contains_key("page_size"),
         "a whole meeting is not a slice"
@@ -69,7 +69,7 @@ fn the_slices_are_the_meeting_in_order_and_cost_no_call() {
 fn slices_of_a_meeting_stored_only_compressed_are_the_same() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 45, 20));
-    // A sixteenth of the cache is less than the uncompressed body, so only the compressed bodies are stored.
+    // The uncompressed body is larger than a sixteenth of the cache, so only the compressed bodies are stored.
     let service = Service::start(&sim, &[("cache.max_bytes", "3MiB")]);
     let whole = service.get(PATH);
     assert!(whole.body.len() > 1_000_000);
@@ -88,7 +88,7 @@ fn a_caller_that_pages_sees_one_snapshot_despite_newer_ones() {
     let service = Service::start(&sim, &settings);
     let first = service.get(&format!("{PATH}?page_size=10"));
     let next = token(&first).unwrap();
-    // Two newer snapshots, the first of which no caller pages through.
+    // Two newer snapshots replace the one that the caller pages through.
     for _ in 0..2 {
         let before = service.get(PATH).json()["fetched_at"].clone();
         wait_for(|| {
@@ -105,13 +105,13 @@ fn a_caller_that_pages_sees_one_snapshot_despite_newer_ones() {
     assert_eq!(token(&third), None);
     assert_eq!(third.participants().len(), 5);
     let age: u64 = third.header("age").unwrap().parse().unwrap();
-    assert!(age >= 1, "its true age");
+    assert!(age >= 1, "the age counts from the fetch of the snapshot");
     assert_eq!(sim.qos_calls().len(), calls, "paging costs no call, however old the snapshot is");
     let newest = service.get(&format!("{PATH}?page_size=10"));
     assert_ne!(
         newest.json()["fetched_at"],
         first.json()["fetched_at"],
-        "a new first slice is of the newest snapshot"
+        "a new first slice comes from the newest snapshot"
     );
     service.finish(&[]);
 }
@@ -232,8 +232,8 @@ fn the_last_slice_costs_about_as_much_as_the_first() {
             *ticks += service.cpu_ticks() - before;
         }
     }
-    // Decompressed from the start of the body, the last would cost ten times as much or more. Decompressed from the
-    // restart point before it, it costs up to twice as much, and other processes make both figures inexact.
+    // Decompressed from the start of the body, the last slice would cost at least ten times as much. From the restart
+    // point before it, it costs up to twice as much. Other processes make both figures inexact.
     assert!(ticks[1] < ticks[0] * 4, "the first slice takes {} ticks, and the last {}", ticks[0], ticks[1]);
     service.finish(&[]);
 }

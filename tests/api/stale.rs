@@ -1,4 +1,4 @@
-//! Stale snapshots: served at once while they are refreshed, and when Zoom fails or must not be called.
+//! Stale snapshots are served immediately while they are refreshed, and when Zoom fails or must not be called.
 
 use std::{
     thread,
@@ -55,7 +55,7 @@ fn instant(answer: &Answer, header: &str) -> std::time::SystemTime {
     httpdate::parse_http_date(answer.header(header).unwrap()).unwrap()
 }
 
-/// Checks every header of a stale answer, for a snapshot that was fresh for a second.
+/// Checks the headers of a stale answer. The snapshot must have been fresh for one second.
 fn assert_stale(answer: &Answer, detail: &str) {
     let shown = format!("{:?}", answer.headers);
     assert!(matches!(answer.status, 200 | 304), "{} {}", answer.status, answer.text());
@@ -63,7 +63,7 @@ fn assert_stale(answer: &Answer, detail: &str) {
     assert!(ttl < 0, "{shown}");
     assert_eq!(answer.cache_status(), format!("zoom-qos-proxy; hit; ttl={ttl}; detail={detail}"));
     assert_eq!(answer.header("cache-control"), Some("private, max-age=0"), "never the original max-age");
-    // The snapshot was fresh for 1 s. A negative `ttl` counts the seconds since then, including the one that has begun.
+    // The snapshot was fresh for 1 s. A negative `ttl` is the time since then, rounded up to whole seconds.
     assert!((age(answer) + ttl).abs() <= 1, "{shown}");
     let true_age = instant(answer, "date").duration_since(instant(answer, "last-modified")).unwrap();
     assert!(true_age.as_secs().abs_diff(age(answer).unsigned_abs()) <= 2, "{shown}");
@@ -79,8 +79,8 @@ fn timed(service: &Service, path: &str) -> (Answer, Duration) {
     (answer, asked.elapsed())
 }
 
-/// Requests the stale meeting with every directive that could start a call; expects an immediate answer with this
-/// reason each time.
+/// Requests the stale meeting with every directive that could start a call. Asserts that each answer is immediate,
+/// gives this reason and costs no call.
 fn assert_nobody_asks_zoom(sim: &Sim, service: &Service, path: &str, detail: &str) {
     let before = sim.qos_calls().len();
     for answer in at_once(service.addr, vec![path.to_owned(); 10]) {
@@ -366,7 +366,7 @@ fn a_pause_answers_callers_already_waiting_for_a_stale_meeting() {
         [BRIEFLY_FRESH, NO_REVALIDATION, ("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")];
     let service = Service::start(&sim, &settings);
     let paths = stale_meetings(&sim, &service, &["91111111111", "92222222222"]);
-    // One of them gets the 429 while the other still waits for a permit.
+    // One flight gets the 429 while the other still waits for a permit.
     sim.set_latency(Duration::from_millis(250));
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("2".into()), headers: true }));
     let asked = Instant::now();
@@ -425,7 +425,7 @@ fn a_flight_beyond_the_wait_completes_while_callers_get_stale() {
     service.finish(&[]);
 }
 
-/// Returns the answer for a stale meeting whose flight would queue behind cold ones, at one call a second.
+/// Returns the answer for a stale meeting whose flight would queue behind those of cold meetings, at one call a second.
 fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
     let sim = sim(|_| ());
     let slow =
@@ -436,12 +436,12 @@ fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
     for id in &cold {
         sim.add_meeting(Meeting::generated(id, 1, 1));
     }
-    // This call takes the permit of this second, so the flights that follow are queued.
+    // This call takes the permit of the current second, so the following flights queue.
     assert_eq!(service.get(&format!("/qos/{}", cold[0])).status, 200);
     let addr = service.addr;
     let callers =
         thread::spawn(move || at_once(addr, cold[1..].iter().map(|id| format!("/qos/{id}")).collect()));
-    // Two or three of these flights are queued, and the others have been rejected.
+    // Waits until at least four of these flights are rejected. The others queue.
     let refused = "zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"503\"}";
     wait_for(|| (service.metric(refused) >= 4.0).then_some(()));
     let (answer, took) = timed(&service, &path);
@@ -535,7 +535,7 @@ fn a_404_from_zoom_replaces_and_removes_the_stale_snapshot() {
         sim.inject(Fault::new(kind));
         let gone = service.get(PATH);
         assert_eq!((gone.status, gone.problem().as_str()), (status, code));
-        // The snapshot is not restored when Zoom then fails.
+        // If Zoom then fails, the removed snapshot is not served.
         sim.inject(Fault::new(FaultKind::EndpointUnknown));
         let failed = service.get(PATH);
         assert_eq!((failed.status, failed.problem().as_str()), (502, "zoom_failed"), "after {code}");

@@ -18,7 +18,7 @@ pub(crate) fn get_with(service: &Service, token: &str) -> Answer {
     request(service.addr, "GET", PATH, &[("Authorization", &format!("Bearer {token}"))])
 }
 
-/// The entry of a caller that this line identifies.
+/// The entry of a caller in `callers.file`, with the line that identifies it.
 fn caller(name: &str, way: &str) -> String {
     format!("[[caller]]\nname = \"{name}\"\n{way}\n")
 }
@@ -120,7 +120,7 @@ fn an_invalid_token_is_rejected_with_the_reason() {
     for (token, reason) in &refused {
         assert_refused(&get_with(&service, token), reason);
     }
-    // These are not tokens, so the answer is that for an unknown key.
+    // These do not have the form of tokens, so the service treats them as unknown keys.
     for text in [message, &format!("{signed}.x"), "eyJhbGciOiJFUzI1NiJ9"] {
         assert_eq!(get_with(&service, text).header("www-authenticate"), Some("Bearer"));
     }

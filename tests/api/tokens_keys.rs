@@ -1,4 +1,5 @@
-//! The keys of issuers: where they come from, when they are fetched again, and what happens while the issuer is unavailable.
+//! The keys of issuers: where they come from, when they are fetched again, and what happens if the issuer is
+//! unavailable.
 
 use std::{
     fs,
@@ -25,7 +26,7 @@ fn get_with(service: &Service, token: &str) -> Answer {
     request(service.addr, "GET", PATH, &[("Authorization", &format!("Bearer {token}"))])
 }
 
-/// A caller `ann` with tokens of the first issuer, and a caller with a key.
+/// Two callers: `ann` uses tokens of the first issuer, and `by-key` uses a key.
 fn callers() -> String {
     "[[caller]]\nname = \"ann\"\nsubject = \"ann\"\n".to_owned() + &entry("by-key", KEY, "")
 }
@@ -55,7 +56,7 @@ fn a_new_key_is_fetched_at_once_and_a_removed_one_rejected() {
     }
     assert_eq!(issuer.fetches(), 2, "unknown key ids cause one fetch in 30 s");
     assert_eq!(get_with(&service, &new).status, 200);
-    // A changed file discards the cached verifications, but not the issuer's keys.
+    // A changed `callers.file` discards the cached verifications, but not the keys of the issuer.
     fs::write(&path, callers().replace("subject = \"ann\"", "subject = \"bob\"") + &issuer.entry(""))
         .unwrap();
     wait_until(&service, &new, 401);
@@ -105,7 +106,7 @@ fn a_token_without_kid_is_tried_with_every_key() {
     for _ in 0..2 {
         assert_eq!(get_with(&service, &token(&stranger)).status, 401);
     }
-    // More tokens than the workers verify in a second.
+    // These are more tokens than the workers verify in a second.
     for _ in 0..150 {
         assert_eq!(get_with(&service, &stranger.sign(&issuer.claims("ann"))).status, 401);
         assert_eq!(get_as(&service, KEY, PATH).status, 200);
@@ -137,7 +138,7 @@ fn tokens_without_kid_do_not_delay_the_first_token_of_another_issuer() {
                 }
             });
         }
-        // Uses up what workers may verify.
+        // Uses up the workers' budget for verifications.
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 assert_eq!(get_with(&service, &wrong).status, 401);
@@ -156,7 +157,7 @@ fn tokens_without_kid_do_not_delay_the_first_token_of_another_issuer() {
                 break;
             }
         }
-        // Before any assertion, so that a failure ends the test.
+        // The clients stop before the assertion, so that the test ends even if it fails.
         is_over.store(true, Ordering::Relaxed);
         assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     });

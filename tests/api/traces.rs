@@ -1,5 +1,5 @@
-//! Traces as a collector receives them: the relations of spans, and their attributes. A failing collector has no effect
-//! on callers.
+//! Traces as a collector receives them: the relations and the attributes of spans. A failing collector does not affect
+//! callers.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ fn get_within(service: &Service, traceparent: &str, path: &str) -> Answer {
     request(service.addr, "GET", path, &[("traceparent", traceparent), ("X-Api-Key", KEY)])
 }
 
-/// Waits until this number of spans with that name have arrived, and returns them in order of arrival.
+/// Waits until at least this number of spans with that name have arrived. Returns all of them in order of arrival.
 fn named(collector: &Collector, name: &str, count: usize) -> Vec<Span> {
     wait_for(|| {
         let mut spans = collector.spans();
@@ -79,7 +79,7 @@ fn a_cold_request_is_one_trace_from_its_caller_down_to_zoom() {
     assert!(waits.iter().all(|wait| wait.attribute("priority") == "foreground"));
     assert!(calls.iter().all(|call| call.kind == SpanKind::Client && !call.failed));
     assert!(calls.iter().all(|call| call.attribute("http.response.status_code") == "200"));
-    // Zoom received the ids of each call's own span, and no others.
+    // Each call carried the ids of its own span, and no others.
     let traceparents: Vec<_> =
         sim.qos_calls().iter().map(|call| call.header("traceparent").unwrap().to_owned()).collect();
     let own: Vec<_> = calls.iter().map(|call| format!("00-{TRACE}-{}-01", call.id)).collect();
@@ -122,7 +122,7 @@ fn a_joined_request_links_to_its_flight_and_a_hit_does_not() {
 fn spans_of_failures_are_errors_unless_the_caller_made_a_mistake() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     sim.inject(Fault::new(FaultKind::ServerErrorHtml(500)).forever());
-    // A URL with the whole path is accepted, too.
+    // The URL may contain the whole path.
     let url = format!("{}/v1/traces", collector.base());
     let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &url)]);
     assert_eq!(service.get(&format!("/qos/{MEETING}")).problem(), "zoom_failed");
@@ -184,7 +184,7 @@ fn without_an_endpoint_zoom_gets_no_traceparent() {
     service.finish(&[]);
 }
 
-/// Sends 5,000 requests, none of which may wait for the collector. Returns the log, and how long the process takes to
+/// Sends 5,000 requests, which must not wait for the collector. Returns the log, and the time that the process takes to
 /// exit.
 fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
     let sim = sim(|_| ());
@@ -193,7 +193,7 @@ fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
     let path = format!("/qos/{MEETING}");
     service.get(&path);
     let began = Instant::now();
-    // More spans than the queue holds: it fills up, and the rest is dropped.
+    // The requests make more spans than the queue holds, so some are dropped.
     for _ in 0..5_000 {
         assert_eq!(service.get(&path).status, 200);
     }
@@ -227,7 +227,7 @@ fn a_collector_that_refuses_harms_nothing() {
 
 #[test]
 fn a_collector_that_is_not_there_harms_nothing() {
-    // The discard port, where nothing listens.
+    // No server listens on the discard port.
     let (lines, took) = unharmed("http://127.0.0.1:9", &[AWAY]);
     assert_logged_once(&lines);
     assert!(took < Duration::from_secs(6), "{took:?}");

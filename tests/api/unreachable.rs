@@ -1,4 +1,4 @@
-//! An unreachable Zoom: all addresses are tried, and the log, `/status` and the metric give the cause.
+//! If Zoom is unreachable, the service tries all addresses, and the log, `/status` and the metric give the cause.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,10 +18,10 @@ use zoom_sim::{Meeting, Sim};
 
 const MEETING: &str = "91111111111";
 const UNREACHABLE: &str = "Zoom cannot be reached";
-/// The service's warning about `http://` with a host name.
+/// The warning about an `http://` URL with a host name.
 const UNENCRYPTED: &str = "sends secrets unencrypted";
 
-/// An address that drops packets: the kernel does so when the accept queue is full and not emptied.
+/// An address where connections time out: the kernel drops new ones while the accept queue is full.
 struct BlackHole {
     address: SocketAddr,
     _socket: Socket,
@@ -45,7 +45,8 @@ fn start(sim: &Sim, base: &str) -> Service {
     Service::start(sim, &[("zoom.api_base_url", base), ("zoom.connect_timeout", "1s")])
 }
 
-/// Sends two requests that fail; expects this cause in the log, in `/status` and in the metric. Returns the detail.
+/// Sends two requests that fail. Asserts that the log, `/status` and the metric give this cause, and returns the
+/// detail.
 fn assert_cause(sim: &Sim, base: &str, cause: &str) -> String {
     let service = start(sim, base);
     for meeting in [MEETING, "92222222222"] {
@@ -128,15 +129,15 @@ fn the_log_contains_each_change_once() {
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let service = Service::start(&sim, &[("zoom.api_base_url", &format!("http://{address}/v2"))]);
-    // Each failure is of another meeting, because a failed meeting is not requested again at once.
+    // Each failing request is for a different meeting, because a failed meeting is not fetched again immediately.
     assert_eq!(service.get("/qos/93333333333").status, 502);
-    // The first connection gets a response. The others are closed without one.
+    // The first connection gets a response. The other three are closed without one.
     socket.listen(16).unwrap();
     let listener = TcpListener::from(socket);
     let whole = std::thread::spawn(move || {
         for bytes in [answer(&page("anna")), Vec::new(), Vec::new(), Vec::new()] {
             let (mut stream, _) = listener.accept().unwrap();
-            // A response that is sent before the request would not belong to it.
+            // A response that came before its request would count as unsolicited.
             assert!(stream.read(&mut [0; 4_096]).unwrap() > 0);
             stream.write_all(&bytes).unwrap();
             if !bytes.is_empty() {
@@ -194,7 +195,7 @@ fn the_second_address_is_used_if_the_first_drops_packets() {
     let by = preload::with(&[]);
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let service = Service::start_by(&sim, &[("zoom.api_base_url", &base)], &by);
-    // Measures a request to a service that has started completely.
+    // The service has started completely, so the time below is that of the request alone.
     service.wait_until_ready(200);
     let asked = Instant::now();
     assert_eq!(service.get(&format!("/qos/{MEETING}")).status, 200);

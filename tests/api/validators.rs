@@ -38,7 +38,7 @@ fn last_modified(answer: &Answer) -> SystemTime {
     httpdate::parse_http_date(answer.header("last-modified").expect("Last-Modified")).unwrap()
 }
 
-/// Checks the status and all headers of a `304` that stands for `whole`.
+/// Checks the status and the headers of a `304` that stands for `whole`.
 fn assert_not_modified(answer: &Answer, whole: &Answer) {
     let shown = format!("{:?}", answer.headers);
     assert_eq!(answer.status, 304, "{shown} {}", answer.text());
@@ -52,7 +52,7 @@ fn assert_not_modified(answer: &Answer, whole: &Answer) {
     for absent in ["content-type", "content-encoding", "transfer-encoding", "retry-after"] {
         assert_eq!(answer.header(absent), None, "{absent}");
     }
-    // The `Content-Length` of a 304, if any, is that of the 200 (RFC 9110, 8.6).
+    // If a 304 has a `Content-Length`, it is that of the 200 (RFC 9110, 8.6).
     let length = answer.header("content-length");
     assert!(length.is_none() || length == whole.header("content-length"), "{shown}");
 }
@@ -174,7 +174,7 @@ fn a_date_gets_a_304_if_the_snapshot_is_not_newer() {
     for nonsense in ["yesterday", "", "0", "2099-01-01T00:00:00Z"] {
         assert_whole(&if_modified_since(&service, nonsense), &whole);
     }
-    // Recipients must parse the two obsolete forms, too.
+    // Recipients must also parse the two obsolete forms of dates.
     let zoned = jiff::Timestamp::try_from(modified).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
     for form in ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"] {
         assert_not_modified(&if_modified_since(&service, &zoned.strftime(form).to_string()), &whole);
@@ -328,7 +328,7 @@ fn a_304_for_a_stale_snapshot_says_how_stale_it_is() {
     assert_eq!(stale.cache_status(), format!("zoom-qos-proxy; hit; ttl={since}; detail=revalidating"));
     assert_eq!(stale.header("cache-control"), Some("private, max-age=0"));
     assert!(age(&stale) >= 1);
-    // Waits for the refresh that this request started.
+    // Waits for the refresh that the stale answer started.
     let renewed = wait_for(|| {
         let answer = if_none_match(&service, &etag(&whole));
         (answer.status == 200).then_some(answer)

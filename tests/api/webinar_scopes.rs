@@ -1,4 +1,4 @@
-//! Zoom apps without the scope for webinars, or without the one for meetings.
+//! Zoom apps that lack the scope for webinars, or the scope for meetings.
 
 use test_support::{
     client::Answer,
@@ -78,7 +78,7 @@ fn webinars_are_tried_again_after_thirty_seconds_and_then_served() {
     assert_eq!(service.ops_get("/readyz").json()["reasons"][0]["detail"], MISSING);
     sim.set_webinar_scope(true);
     let refused = sim.qos_calls().last().unwrap().at;
-    // A token from before the change may lack the scope, so the service requests another one.
+    // A token that is older than the change may lack the scope, so the service requests a new one.
     wait_for(|| (sim.token_calls().len() == 2).then_some(()));
     wait_for(|| (service.get(WEBINAR).status == 200).then_some(()));
     let calls = sim.qos_calls();

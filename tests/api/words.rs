@@ -1,5 +1,5 @@
-//! Messages of Zoom in answers, in the log and at the operators' endpoints: without the service's secrets. Messages of
-//! the token endpoint are shown to operators only.
+//! Zoom's messages appear in answers, in the log and at the operators' endpoints without the service's secrets. Only
+//! operators see the messages of the token endpoint.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use test_support::{
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const PATH: &str = "/qos/91111111111";
-/// Contains characters that different encodings write differently.
+/// A secret with characters that different encodings write differently.
 const CLIENT_SECRET: &str = "Zebra/+=\"secret";
 const CLIENT_ID: &str = "Zebra-client";
 const FAILURES: [&str; 3] = ["Zoom refuses", "flight failed", "access token"];
@@ -35,7 +35,7 @@ fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
     Service::start(sim, &settings)
 }
 
-/// Asserts that none of these secrets is in the answers, at the operators' endpoints, or in the log.
+/// Asserts that the answers, the operators' endpoints and the log contain none of these secrets.
 fn assert_nowhere(service: Service, answers: &[Answer], secrets: &[String]) {
     let of_operators = ["/status", "/readyz", "/metrics"].map(|path| service.ops_get(path));
     let mut all: Vec<_> = answers
@@ -51,7 +51,7 @@ fn assert_nowhere(service: Service, answers: &[Answer], secrets: &[String]) {
     }
 }
 
-/// The access token of the first call.
+/// The access token that the first call carried.
 fn access_token(sim: &Sim) -> String {
     sim.qos_calls()[0].header("authorization").unwrap().replace("Bearer ", "")
 }
@@ -109,7 +109,7 @@ fn no_form_of_a_secret_appears_in_messages_or_tracking_ids() {
 
 #[test]
 fn no_eight_characters_of_a_split_or_encoded_secret_are_revealed() {
-    // As long as Zoom's own: the base64 of the pair ends with two padding characters.
+    // The id and the secret are as long as those of Zoom. The base64 of the pair then ends with two padding characters.
     let (id, secret) = ("ClientIdLmNoPqRsTuVwXy", "SecretYz0123456789abcdefGHIJKLmn");
     let sim = sim(|config| {
         id.clone_into(&mut config.client_id);
@@ -213,7 +213,7 @@ fn callers_see_only_the_token_endpoints_status_and_operators_its_message() {
 
 // ---- how much of a body is read ----
 
-/// A response that announces 60 MiB, sends 100 KiB, and then nothing until the service gives up.
+/// A response that announces 60 MiB and sends 100 KiB. It then stalls until the service gives up.
 fn endless(status: &str, beginning: &str) -> Vec<Step> {
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", 60 << 20);
@@ -243,7 +243,7 @@ fn an_error_is_classified_without_waiting_for_its_whole_body() {
             assert_eq!(answer.problem(), expected, "{status}");
             assert_eq!(answer.json()["zoom"]["message"], message);
         }
-        // The unread bytes must not be taken for the next response.
+        // Each call uses its own connection: the unread bytes must not be taken for the next response.
         let asked = raw.asked();
         let connections: Vec<_> = asked.iter().map(|asked| asked.connection).collect();
         assert_eq!(connections, [0, 1], "one call each, on its own connection");

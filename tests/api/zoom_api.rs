@@ -1,4 +1,4 @@
-//! Zoom's own paths: a client made for Zoom gets what Zoom would send, from the same snapshots as `/qos`.
+//! Zoom's own paths. A client made for Zoom gets what Zoom would send, from the same snapshots as `/qos`.
 
 use serde_json::{Value, json};
 use test_support::{
@@ -31,7 +31,7 @@ fn token(answer: &Answer) -> String {
     answer.json()["next_page_token"].as_str().unwrap().to_owned()
 }
 
-/// Requests all pages, as a client that sends only the token.
+/// Requests all pages. Like some clients, sends only the token for each further page.
 fn walk(service: &Service, first: &str) -> Vec<Answer> {
     let mut pages = vec![service.get(first)];
     while !token(pages.last().unwrap()).is_empty() {
@@ -66,7 +66,7 @@ fn pages_are_zooms_byte_for_byte_and_cost_one_flight() {
     let whole = service.get(&format!("{LIST}?type=past&page_size=300")).text();
     let sent: Vec<_> = meeting.pages().iter().map(|page| page.trim_matches(['[', ']']).to_owned()).collect();
     assert!(whole.ends_with(&format!("\"participants\":[{}]}}", sent.join(","))), "byte for byte");
-    assert_eq!(sim.qos_calls().len(), 3, "one flight for everything");
+    assert_eq!(sim.qos_calls().len(), 3, "one flight for all requests");
     assert_eq!(service.get(&format!("/qos/{MEETING}?type=past")).status, 200);
     assert_eq!(sim.qos_calls().len(), 3, "shared with /qos");
     service.finish(&[]);
@@ -220,7 +220,7 @@ fn a_page_has_the_headers_of_its_snapshot() {
         assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(&*tag)));
         let head = request(service.addr, "HEAD", &path, &[("accept-encoding", coding)]);
         assert_eq!((head.status, head.body.len(), head.header("etag")), (200, 0, Some(&*tag)));
-        assert!(tags.insert(tag), "a tag of its own");
+        assert!(tags.insert(tag), "each page has its own tag");
     }
     assert_eq!(sim.qos_calls().len(), 3);
     service.finish(&[]);
