@@ -16,7 +16,8 @@ use zoom_sim::Sim;
 const A: &str = "91111111111";
 const B: &str = "92222222222";
 
-/// Longer than the service waits before it retries, so that B is requested while A's response is still outstanding.
+/// The pause before the final response, during which B is requested. It is longer than the service waits before a
+/// retry.
 const LATE: Duration = Duration::from_millis(800);
 
 fn start(sim: &Sim, zoom: &RawZoom) -> Service {
@@ -141,7 +142,7 @@ fn many_headers_chunk_extensions_and_trailers_are_read() {
             second.len(),
         );
         let head = format!("HTTP/1.1 200 OK\r\n{headers}Transfer-Encoding: chunked\r\n\r\n");
-        // Sent byte by byte, because the result must not depend on how the response is split.
+        // The response is sent byte by byte, because the result must not depend on how it is split.
         format!("{head}{body}").into_bytes().into_iter().map(|byte| Step::Send(vec![byte])).collect()
     });
     let service = start(&sim, &zoom);

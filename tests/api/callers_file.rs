@@ -73,7 +73,7 @@ fn a_mounted_file_takes_effect_when_its_link_changes() {
     let sim = sim(|_| ());
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
-    // As Kubernetes mounts it: file → ..data/file, ..data → a versioned directory.
+    // The files are arranged as Kubernetes mounts them: file → ..data/file, ..data → a versioned directory.
     for (version, text) in [("..1", entry("support-tools", KEY, "")), ("..2", entry("bi", OTHER_KEY, ""))] {
         fs::create_dir(at(version)).unwrap();
         fs::write(at(version).join("callers.toml"), text).unwrap();

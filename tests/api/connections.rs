@@ -210,7 +210,7 @@ fn connections_that_the_service_ends_are_counted_by_reason() {
     {
         let mut peer = Connection::open(service.addr);
         peer.send_raw(sent.as_bytes());
-        assert!(!peer.is_closed(), "an answer before the close");
+        assert!(!peer.is_closed(), "the service must answer before it closes");
         assert_eq!(refused(reason), 1.0, "{reason}");
     }
     assert_eq!(refused("malformed") + refused("head_too_long") + refused("head_timeout"), 3.0);

@@ -85,7 +85,7 @@ fn many_no_cache_requests_in_a_row_cost_one_call_per_floor() {
         for directive in everything {
             let answer = get_with(&service, PATH, directive);
             if is_hit(&answer) {
-                assert_eq!(age(&answer), 0, "only snapshots younger than the floor");
+                assert_eq!(age(&answer), 0, "only a snapshot younger than the floor is a hit");
                 hits += 1;
             } else {
                 assert_eq!(answer.cache_status(), FORCED);

@@ -31,7 +31,7 @@ const FILE_KEYS: [&str; 10] = [
 
 fn check(sim: &Sim, key: &str, path: &str) -> Ended {
     let mut settings = vec![(key, path)];
-    // The CA and the encryption key have no effect without a URL.
+    // The CA and the encryption key have no effect without `redis.url`.
     if ["redis.ca_file", "redis.encryption_key_file"].contains(&key) {
         settings.push(("redis.url", "rediss://127.0.0.1:1"));
     }

@@ -35,7 +35,7 @@ fn hidden_values(hide: &[&str]) -> Vec<String> {
 }
 
 /// Whether the text contains this value. A longer value that begins with it, such as `mark-os-version` for `mark-os`,
-/// does not count, unless the rest is `-of-another`.
+/// does not count, unless it continues with `-of-another`.
 fn has(text: &str, value: &str) -> bool {
     let mut rests = text.match_indices(value).map(|(at, _)| text.split_at(at + value.len()).1);
     rests.any(|rest| rest.starts_with("-of-another") || !rest.starts_with('-'))
@@ -357,7 +357,7 @@ fn pseudonyms_are_the_same_in_all_processes_with_the_same_secret() {
         let elsewhere = participants(&get_as(&service, "caller-1", &format!("/qos/{other_id}?type=past")));
         assert!(
             !seen.contains(elsewhere[0]["user_id"].as_str().unwrap()),
-            "another meeting has another pseudonym"
+            "a person has a different pseudonym in each meeting"
         );
         service.finish(&[]);
     }

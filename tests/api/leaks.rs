@@ -185,7 +185,7 @@ impl Scene {
         Self { sim, service, collector, _folder: folder }
     }
 
-    /// Requests all meetings at the same time, with a key in `X-Api-Key` and in `Authorization` alternately.
+    /// Requests all meetings at the same time. The key is in `X-Api-Key` and in `Authorization` by turns.
     fn ask(&self, meetings: &[String]) -> Vec<Answer> {
         let bearer = format!("Bearer {KEY}");
         let headers = [[("X-Api-Key", OTHER_KEY)], [("Authorization", bearer.as_str())]];

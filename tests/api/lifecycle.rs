@@ -593,7 +593,7 @@ fn healthcheck_of_a_url_needs_no_configuration_and_succeeds_only_on_200() {
     let ready = healthcheck(&by_name);
     assert_eq!((ready.code, ready.stderr.as_str()), (Some(0), ""));
     assert_eq!(healthcheck(&format!("http://{}/openapi.json", service.addr)).code, Some(0));
-    // Without the query, the answer would be 200, so this shows that the check sends it.
+    // Without the query, the answer would be 200, so the 400 shows that the check sends the query.
     let refused = healthcheck(&format!("http://{}/qos/85746065432?type=", service.addr));
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("400"), "{}", refused.stderr);

@@ -212,8 +212,8 @@ fn calls_of_other_apps_beyond_the_headroom_count_if_zoom_reports_them() {
     assert_eq!(used(), (1, 0), "the other apps stay within the 6,000 calls of the headroom");
     sim.set_day_used(30_000);
     assert_eq!(service.get(&paths[1]).status, 200);
-    // Zoom reports 29,999 calls left. Of its 54,000, the service counts the other 24,001 as used: two by itself, and
-    // the rest by other apps.
+    // Zoom reports 29,999 calls left. The limit of the service is 54,000, so it counts 24,001 as used: two by itself,
+    // and the rest by other apps.
     assert_eq!(used(), (24_001, 23_999));
     sim.set_day_used(59_999);
     assert_eq!(service.get(&paths[2]).status, 200);

@@ -39,7 +39,7 @@ fn all_lines_are_counted_with(stdout: Stdio) {
     for _ in 0..REQUESTS {
         assert_eq!(request(callers, "GET", "/qos/91111111111", &[]).status, 200);
     }
-    // There is one line for each request, and there are the lines of the start.
+    // The service logs one line for each request, and others at startup.
     wait_for(|| (dropped(ops) > REQUESTS).then_some(()));
     let before = dropped(ops);
     assert_eq!(request(callers, "GET", "/qos/91111111111", &[]).status, 200);

@@ -20,8 +20,8 @@ const QUEUED: u64 = 1_000;
 /// `limits.memory` as the chart's `_memory.tpl` computes it, without the memory for connections.
 const CHART_MIB: u64 =
     (CACHE_MIB * 13).div_ceil(10) + 48 + FETCH_MIB * 9 / 4 + 2 * FETCH_MIB + (QUEUED * 32).div_ceil(1_024);
-/// The chart adds this for each connection, and for the hundred connections with large buffers. Only the test with many
-/// connections needs it.
+/// The memory that the chart adds for each connection, and once for the hundred connections with large buffers. Only
+/// the test with many connections needs it.
 const CONNECTION_KIB: u64 = 40;
 const LARGE_BUFFERS_MIB: u64 = 50;
 /// The tests run unoptimised code. It takes 24 MiB of resident memory instead of 10 MiB in the image: 14 MiB more,
@@ -202,7 +202,7 @@ fn a_backfill_of_three_hundred_meetings_fits_the_charts_memory_limit() {
     assert_survived(service, "a backfill of 300 meetings");
 }
 
-/// A page with one participant, whose name is this many random letters and digits.
+/// A response with one participant, whose name has this many random letters and digits.
 fn noise(length: usize) -> Vec<u8> {
     answer(&page(&std::iter::repeat_with(fastrand::alphanumeric).take(length).collect::<String>()))
 }
@@ -213,8 +213,8 @@ fn cache_connections_and_flights_together_fit_the_charts_memory_limit() {
     const CACHED: u64 = 3_000;
     const LARGE: &str = "91999999999";
     let sim = roomy();
-    // Ids that begin with 91 are cached meetings of 1 to 20 KB. Ids that begin with 92 are fetched slowly, in eight
-    // parts.
+    // Meetings whose ids begin with 91 have 1 to 20 KB, except `LARGE`, and are cached. Those that begin with 92 are
+    // sent slowly, in eight parts.
     let zoom = RawZoom::start(|asked| {
         if asked.is_for(LARGE) {
             return vec![Step::Send(noise(150_000))];

@@ -9,7 +9,7 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// What the document says about a response of `GET /qos/{meetingId}` with this status.
+/// The description of a response of `GET /qos/{meetingId}` with this status.
 fn described(document: &Value, status: u16) -> &Value {
     &document["paths"]["/qos/{meetingId}"]["get"]["responses"][status.to_string()]
 }
@@ -45,7 +45,7 @@ fn the_description_is_served_to_everybody_with_a_strong_tag() {
     let pages = ["/", "/guide", "/meetings", "/meetings/{meetingId}"];
     let others = ["/openapi.json", "/qos/{meetingId}", "/qos/{meetingId}/summary"];
     assert!(ours.iter().copied().eq(pages.iter().chain(&others)), "{ours:?}");
-    assert_eq!(paths.len(), 7 + 5, "and Zoom's own: {paths:?}");
+    assert_eq!(paths.len(), 7 + 5, "five more paths are Zoom's: {paths:?}");
     answer.assert_discreet(&sim);
 
     let head = request(service.addr, "HEAD", "/openapi.json", &[]);

@@ -1,4 +1,4 @@
-//! What operators see: health, readiness, metrics, status, request ids and the log.
+//! The endpoints and the output for operators: health, readiness, metrics, status, request ids and the log.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -611,7 +611,7 @@ fn no_log_line_contains_a_secret_or_participant_data() {
     let lines = service.finish(&["flight failed"]);
     assert!(
         lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")),
-        "the log contains the lowest level"
+        "the log must contain lines of the lowest level"
     );
     let access_token =
         sim.qos_calls()[0].header("authorization").unwrap().trim_start_matches("Bearer ").to_owned();

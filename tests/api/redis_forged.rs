@@ -1,5 +1,5 @@
 //! Another program writes impossible values to the shared Redis. Callers still get answers, the process survives, and
-//! the values are counted. The next heartbeat repairs them.
+//! the values are counted. Later heartbeats and requests repair them.
 
 use std::{
     thread,

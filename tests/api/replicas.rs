@@ -147,7 +147,7 @@ fn a_purge_reaches_all_replicas_even_if_redis_was_away() {
     purge(&paths[0]);
     assert!(
         !has(&replicas[0], &paths[0]) && has(&replicas[1], &paths[0]),
-        "the other replica cannot know of the purge"
+        "without Redis, the other replica does not learn of the purge"
     );
     redis.start_again();
     for replica in &replicas {
@@ -314,7 +314,7 @@ mod alone {
         assert_eq!(
             redis.command::<String>(&["HGET", &budget_key(&redis), "used"]),
             "40",
-            "reported to the others"
+            "the replica reports the calls that it made without Redis"
         );
         service.finish(&[AWAY]);
     }

@@ -25,8 +25,8 @@ use zoom_sim::{Meeting, Sim};
 const SEED: u64 = 6;
 const MEETINGS: usize = 12;
 const CALLERS: usize = 4;
-/// The longest wait of a caller. A claim becomes free (3 s), another replica looks again (1 s), and a process without
-/// Redis waits before it calls Zoom on its own (3 s). Then twelve meetings share a third of the limit.
+/// The longest wait of a caller: until a claim becomes free (3 s), another replica looks again (1 s), and a process
+/// without Redis may call Zoom on its own (3 s). Then twelve meetings share a third of the limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(12);
 /// The most slots that a disturbance can waste, because a replica or Redis forgets that they were reserved: the calls
 /// of a quarter of a second.
@@ -64,7 +64,7 @@ const UPSETS: [Upset; 9] = [
     Upset::ReplicaStops,
 ];
 
-/// What all callers share: the addresses of the replicas, and the results.
+/// The data that all callers share: the addresses of the replicas, and the results.
 struct Seen {
     addresses: [Mutex<SocketAddr>; REPLICAS],
     /// Whether the replica is being replaced, so that it need not answer.
@@ -160,7 +160,7 @@ impl Seen {
         wait_for(|| (self.answers.load(Ordering::SeqCst) >= until).then_some(()));
     }
 
-    /// Waits until every replica uses Redis and has served every meeting from a fetch after that time.
+    /// Waits until every replica uses Redis, and then until each has served every meeting from a newer fetch.
     fn wait_for_calm(&self, replicas: &[Service]) {
         for replica in replicas {
             wait_until_redis_is(replica, 1.0);

@@ -393,8 +393,8 @@ fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     other.finish(&[]);
 }
 
-/// A stopping replica still answers callers that wait for the flight of another replica. If its shutdown timeout ends
-/// first, a replica leaves its own flight to the others.
+/// A stopping replica still answers callers that wait for the flight of another replica. A replica whose shutdown
+/// timeout ends leaves its own flight to the others.
 #[test]
 fn replicas_that_stop_during_a_flight_leave_no_caller_waiting() {
     let (sim, redis) = (sim(|config| config.latency = 2 * SECOND), Server::start());
@@ -414,8 +414,8 @@ fn replicas_that_stop_during_a_flight_leave_no_caller_waiting() {
         leader.finish(&["stopped before all requests and flights finished"]);
         let answer = answer.join().unwrap();
         assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
-        // The time consists of the shutdown timeout of 0.5 s, up to a second until the next look-up, and the call of 2
-        // s.
+        // This takes the shutdown timeout of the leader (0.5 s), up to a second until the next look-up, and the call (2
+        // s).
         assert!(stopped.elapsed() < 5 * SECOND, "{:?}", stopped.elapsed());
     });
     assert_same(&replicas[0].get(&path), &replicas[1].get(&path));
@@ -430,7 +430,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let url = redis.url();
     // The `faketime` program would be a process between the test and the service, so the library is preloaded directly.
     let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1";
-    // With shared memory, a killed process would leave it behind.
+    // The library must not use shared memory, because a killed process would leave it behind.
     let shared = "FAKETIME_DISABLE_SHM=1";
     let ahead = ["env", preload, "FAKETIME=+10m", "FAKETIME_DONT_FAKE_MONOTONIC=1", shared];
     let off = Service::start_by(&sim, &settings(&url, &[]), &ahead);

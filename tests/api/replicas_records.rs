@@ -58,7 +58,7 @@ fn page_tokens_work_on_other_replicas_once_redis_is_back() {
     finish(replicas, &[AWAY]);
 }
 
-/// The flight waits for the end of the cool-down, behind the flights of other meetings.
+/// The flight of the stale meeting waits for the end of the cool-down, behind the flights of other meetings.
 #[test]
 fn a_cooldown_makes_no_caller_of_a_stale_meeting_wait() {
     let (sim, redis) = (sim(|_| ()), Server::start());

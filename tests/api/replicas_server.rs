@@ -225,7 +225,7 @@ fn forty_rejected_requests_cost_at_most_ten_look_ups_in_redis() {
     finish(replicas, &[]);
 }
 
-/// All callers of a replica wait for one flight. Redis notifies it when the record is stored.
+/// All callers of a replica wait for one flight. An event notifies the flight when the record is stored.
 #[test]
 fn a_waiting_replica_queries_redis_once_a_second() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_secs(5)), Server::start());

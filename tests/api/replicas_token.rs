@@ -140,8 +140,8 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
     finish(replicas, &[]);
 }
 
-/// On some accounts, a new token revokes the previous one, so two replicas that renewed independently would revoke each
-/// other's tokens forever.
+/// On some accounts, a new token revokes the previous one. Replicas that renewed their tokens independently would then
+/// revoke each other's tokens forever.
 #[test]
 fn replicas_do_not_invalidate_each_others_tokens() {
     let life = Duration::from_secs(4);

@@ -202,7 +202,7 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     from.shutdown(Shutdown::Both).ok();
 }
 
-/// Begins one reply, and repeats its second part as fast as the replica reads.
+/// Sends the beginning of an endless reply, and then the repeated part as fast as the replica reads.
 fn flood(to: &mut TcpStream, mood: &Mood) {
     let [beginning, more] = FLOODS[mood.flood.load(Ordering::Relaxed)];
     let more = more.repeat(65_536 / more.len());

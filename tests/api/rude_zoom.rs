@@ -110,7 +110,7 @@ fn with_length(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
     with(&format!("{status}\r\nContent-Type: application/json\r\nContent-Length: {length}"), body)
 }
 
-/// Sends the bytes in parts, with a random pause after each.
+/// Returns steps that send the bytes in parts, with a random pause after each.
 fn in_parts(rng: &mut Rng, mut bytes: &[u8], longest_pause_ms: u64) -> Vec<Step> {
     let mut steps = Vec::new();
     while !bytes.is_empty() {
@@ -183,8 +183,8 @@ fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
         1 => vec![
             Step::Send(whole),
             Step::Pause(Duration::from_millis(rng.u64(..100))),
-            // This response contains no meeting. It may arrive after the next request is sent, and then looks like the
-            // response to that.
+            // This response contains no meeting, because it may arrive after the next request and would then look like
+            // the response to that request.
             Step::Send(nothing),
             Step::Doubt,
         ],

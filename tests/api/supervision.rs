@@ -6,7 +6,7 @@ use test_support::{client::request, preload, service::Service, simulator::sim, w
 const BROKEN: i32 = 70;
 const PATH: &str = "/qos/91111111111";
 
-/// What becomes of a process that cannot create one of its threads.
+/// The outcome for a process that cannot create one of its threads.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     /// It serves requests as if nothing had happened.
@@ -15,7 +15,7 @@ enum Fate {
     Ended(i32),
 }
 
-/// Starts the service, and makes the creation of the thread with this number fail. Returns what becomes of the process.
+/// Starts the service, and makes the creation of the thread with this number fail. Returns the outcome.
 fn fate(number: usize) -> Fate {
     let sim = sim(|_| ());
     sim.add_meeting(zoom_sim::Meeting::generated("91111111111", 3, 1));

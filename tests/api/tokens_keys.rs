@@ -184,7 +184,7 @@ fn a_slow_issuer_delays_no_hit() {
         }
         assert!(
             !waiting.is_finished() || began.elapsed() > Duration::from_secs(2),
-            "they waited for the issuer"
+            "hits waited for the issuer"
         );
         assert_eq!(waiting.join().unwrap(), 401);
     });
