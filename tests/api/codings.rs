@@ -21,7 +21,8 @@ fn get(service: &Service, path: &str, accept: &str) -> Answer {
     request(service.addr, "GET", path, &[("accept-encoding", accept)])
 }
 
-/// Returns the decoded body. Asserts that it is a single gzip member or zstd frame without trailing bytes.
+/// Returns the decoded body. Asserts that a compressed body is a single gzip member or zstd frame without trailing
+/// bytes.
 fn decoded(answer: &Answer) -> Vec<u8> {
     let mut body = Vec::new();
     match answer.header("content-encoding") {

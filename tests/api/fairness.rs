@@ -270,7 +270,7 @@ mod alone {
         // allows 60 calls a second, because this test is about order, not speed.
         let sim = sim(|config| (config.latency, config.per_second) = (Duration::from_millis(100), 60));
         let (backfill, single) = (add(&sim, 91_000_000_000, 500), add(&sim, 92_000_000_000, 40));
-        // At 40 a second, the 540 calls take longer than the default of `server.wait`.
+        // At 40 a second, the 540 calls take longer than the default of `server.wait`, so callers wait longer here.
         let settings = [LIMIT[0], LIMIT[1], ("server.wait", "30s")];
         let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
         let (unloaded, loaded) = single.split_at(20);

@@ -525,7 +525,7 @@ mod alone {
     fn four_hundred_cold_meetings_use_the_whole_limit_without_a_429() {
         let sim = sim(|config| config.latency = Duration::from_millis(100));
         let paths = add_meetings(&sim, 0, 400);
-        // The calls take ten seconds, nearly as long as the default of `server.wait`.
+        // The calls take ten seconds, nearly as long as the default of `server.wait`, so callers wait longer here.
         let settings =
             [("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0"), ("server.wait", "30s")];
         let service = Service::start(&sim, &settings);

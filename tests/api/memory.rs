@@ -109,7 +109,7 @@ fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
     let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
     let (whole, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert!(refused.iter().all(|answer| answer.problem() == "overloaded"));
-    // Each flight reserves 64 KiB for its first page while its call waits for a permit. So 16 flights fit at a time,
+    // Each flight reserves 64 KiB for its first page while its call waits for a permit. So 16 flights fit into 1 MiB,
     // and 20 more may wait.
     assert!((20..=37).contains(&whole.len()), "{} of 100 are fetched", whole.len());
     service.finish(&["limits.heavy_per_second"]);
@@ -133,8 +133,9 @@ fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
 fn waiting_for_memory_does_not_count_towards_zooms_timeouts() {
     let sim = sim(|_| ());
     let (first, others) = ("91000000000", ["91000000001", "91000000002"]);
-    // A call may take 6 s, without the time in which it waits for memory. The other two calls hold the memory until
-    // they end, about 7 s after the first call started. Only then can the large part of the first response be read.
+    // A call may take six times `zoom.request_timeout`, without the time in which it waits for memory. The other two
+    // calls hold the memory until they end, about 7 s after the first call started. Only then can the large part of the
+    // first response be read.
     let zoom = RawZoom::start(
         move |asked| {
             if asked.is_for(first) { in_three_parts(5, 1) } else { in_three_parts(1, 7) }

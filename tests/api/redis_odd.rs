@@ -26,7 +26,8 @@ struct Says {
     time: String,
     /// The reply to a script. `NOW` stands for the current time in microseconds.
     script: String,
-    /// The reply to the script that reads purges, if it differs from `script`.
+    /// The reply to the scripts for claims and purges, if it differs from `script`. Their first key is the fencing
+    /// number.
     purges: Option<String>,
     heard: Arc<Heard>,
 }

@@ -214,10 +214,10 @@ mod alone {
     #[test]
     fn three_replicas_together_use_the_whole_limit_without_a_429() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
-        // The calls take 12 s, which is the default of `server.wait`.
+        // The calls take 12 s, as long as the default of `server.wait`, so callers wait longer here.
         let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
-        // An empty server grants nothing in the first second, so these calls come first. The simulator counts them for
-        // another second, so the measurement starts after that.
+        // An empty server grants nothing in the first second, so these calls come first. They count towards the limit
+        // of the simulator for another second, so the measurement starts after that.
         let warm = add_meetings(&sim, 0, REPLICAS);
         assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
         let called = sim.qos_calls().last().unwrap().at;

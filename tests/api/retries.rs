@@ -199,7 +199,7 @@ fn a_complete_gzip_body_is_accepted_even_if_more_was_announced() {
     sim.inject(Fault::new(FaultKind::ShortValidJson).on_page(1));
     let service = Service::start(&sim, &[]);
     assert_whole(&service.get("/qos/91111111111"), 25);
-    // The length and the checksum in the gzip show that the body is complete. So a retry is allowed, but not needed.
+    // The length and the checksum in the gzip body show that it is complete. So a retry is allowed, but not needed.
     assert!((3..=4).contains(&sim.qos_calls().len()));
     service.finish(&[]);
 }

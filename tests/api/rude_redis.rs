@@ -45,8 +45,8 @@ const SETTINGS: [(&str, &str); 7] = [
     ("telemetry.log_level", "error,zoom_qos_proxy::app=info"),
 ];
 
-/// A faulty or lying server misbehaves only during the first second of each period. If it always did, no replica would
-/// use it.
+/// A faulty or lying server misbehaves only during the first `RUDE_FOR` of each `TURN`. If it always did, no replica
+/// would use it.
 const TURN: Duration = Duration::from_millis(2_500);
 const RUDE_FOR: Duration = Duration::from_millis(1_000);
 
