@@ -30,7 +30,7 @@ fn callers() -> Vec<CallerShare> {
     CALLERS.map(|name| CallerShare { name: name.into(), weight: 1, calls_per_day: None }).into()
 }
 
-/// A replica with the service's own rule and exchange of counts.
+/// A replica that divides the day and exchanges counts with the service's own code.
 struct Replica {
     cluster: Cluster,
     rule: RefCell<FairDay>,
@@ -127,7 +127,8 @@ async fn three_replicas_divide_the_day_like_one() {
     for _ in 0..REPLICAS {
         replicas.push(Replica::start(&server).await);
     }
-    // Each team asks for its reserve of 250 calls, about one every 346 s. The scanner asks for all that it can get.
+    // Callers `a` to `e` each ask for their reserve of 250 calls, about one every 346 s. The scanner asks for all that
+    // it can get.
     let mut made = CALLERS.map(|_| 0_u32);
     for step in 0..STEPS {
         let elapsed = Duration::from_secs((step * STEP).into());

@@ -1,5 +1,5 @@
-//! Redis slow, frozen, killed, emptied, full, read-only, cut off: no caller waits long, no second holds more calls than
-//! permitted, and recovery needs no operator.
+//! Redis is slow, frozen, killed, emptied, full, read-only or unreachable: no caller waits long, no second has more
+//! calls than permitted, and recovery needs no operator.
 
 use std::{
     collections::HashMap,
@@ -178,7 +178,8 @@ async fn events_that_could_not_be_published_are_published_later() {
     until(&one, RedisStatus::Unavailable).await;
     one.cool_down(LimitKind::PerDay, Instant::now() + MINUTE, "").await;
     one.purge(&[record_key(1)]).await;
-    // Meanwhile the other replica stores and purges a record, which must not replace the events of the first one.
+    // While the first replica is cut off, the other one stores and purges a record. This must not replace the events
+    // that the first replica has not published yet.
     let mine = claimed(&two, &record_key(2)).await;
     two.put(&mine, &bytes(&two, &record_key(2), b"x"), MINUTE).await.unwrap();
     two.purge(&[record_key(2)]).await;
@@ -247,8 +248,8 @@ async fn a_purge_during_a_reconnect_does_not_hide_a_missed_one() {
     assert_eq!(received[0], record_key(2).as_str(), "the event came first");
 }
 
-/// Tries a record that is too large, one that expires at once, and one that does not fit into the server's memory. For
-/// the last one the claim has expired, so the script has changed nothing when the server rejects its first write.
+/// Tries a record that is too large, one that expires immediately, and one that does not fit into the server's memory.
+/// The last record's claim has expired, so the script has changed nothing when the server rejects its first write.
 #[actix_rt::test]
 async fn a_record_that_no_retry_could_store_is_refused() {
     let server = Server::start();

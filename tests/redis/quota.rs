@@ -21,7 +21,7 @@ use zoom_qos_proxy::{
     failure::LimitKind,
 };
 
-/// Makes calls like a replica in whose queue `waiting` calls always wait.
+/// Makes calls like a replica whose queue always contains `waiting` calls.
 async fn saturate(shared: &Cluster, me: usize, waiting: u64, until: Instant, calls: &Calls) {
     shared.set_demand(waiting, 0);
     let drawing = (0..20).map(|place| {
@@ -96,7 +96,7 @@ async fn a_permit_takes_one_round_trip_and_no_wait_when_idle() {
         "{} scripts for 20 permits in {took:?}",
         after - before
     );
-    // Longer than the 26 ms between two slots, so the next slot can start at once.
+    // Longer than the 26 ms between two slots, so the next slot can start immediately.
     pause_async(Duration::from_millis(100)).await;
     let asked = Instant::now();
     let slot = next_slot(&shared).await;

@@ -1,6 +1,6 @@
 """A real `redis-server` or `valkey-server` for one test, and a client that speaks just enough of its protocol.
 
-For tests in Python, as test_support's redis_server.rs is for those in Rust. The server is separate from any other on this machine.
+The counterpart for tests in Python of tests/support/src/redis_server.rs. The server is separate from any other on this machine.
 """
 
 import pathlib

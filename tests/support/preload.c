@@ -1,5 +1,5 @@
-// Replaces functions of the C library: one gives a name two addresses, one can refuse to create threads, and one sets the wall
-// clock ahead.
+// Replaces three functions of the C library: getaddrinfo knows zoom.test, pthread_create can fail, and clock_gettime
+// can return a time one hour ahead.
 //
 // Loaded by LD_PRELOAD into one process of a test. Needs no privileges, name server or change of the machine.
 #define _GNU_SOURCE
@@ -31,8 +31,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     return real("127.0.0.2", service, hints, &last->ai_next);
 }
 
-// Fails for one thread, the one with the number FAIL_THREAD: the first that the process creates is 1. Fails for all
-// threads while the file FAIL_WHILE exists.
+// Fails for the thread with the number FAIL_THREAD; the first thread that the process creates has the number 1. Fails
+// for all threads while the file at the path FAIL_WHILE exists.
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
     static atomic_int number;
     const char *failing = getenv("FAIL_THREAD");
@@ -45,7 +45,8 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
     return real(thread, attributes, start, argument);
 }
 
-// The wall clock is an hour ahead while the file CLOCK_AHEAD_WHILE exists. The monotonic clock is not.
+// The wall clock is an hour ahead while the file at the path CLOCK_AHEAD_WHILE exists. The monotonic clock is
+// unchanged.
 int clock_gettime(clockid_t clock, struct timespec *time) {
     static get_time *real;
     if (real == NULL)

@@ -15,7 +15,7 @@ pub enum Tree {
     Object(Vec<(String, Tree)>),
 }
 
-/// Usually an object with `user_qos`. Zoom's keys, and those that cleaning writes, occur at any depth.
+/// A participant, usually with `user_qos`. Zoom's keys, and those that cleaning writes, occur at any depth.
 pub fn participant() -> impl Strategy<Value = Tree> {
     let sample = tree(group_tree());
     let fields = || vec((key(), tree(leaf().boxed())), 0..4);
@@ -55,13 +55,13 @@ fn leaf() -> impl Strategy<Value = Tree> {
     ]
 }
 
-/// An object like the one that cleaning makes of a resolution, or nearly like it.
+/// An object with these members. Cleaning writes resolutions as objects, so input may already contain similar ones.
 fn sides(sides: Vec<(&str, &str)>) -> Tree {
     let entry = |(key, side): (&str, &str)| (key.to_owned(), Tree::Bare(side.to_owned()));
     Tree::Object(sides.into_iter().map(entry).collect())
 }
 
-/// Measurements with units, and resolutions: valid and nearly valid ones.
+/// Measurements with units, and resolutions. Some are valid, others nearly valid.
 fn measure() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?",
@@ -164,7 +164,7 @@ impl Tree {
         format!("{before}{value}{after}")
     }
 
-    /// Parses compact JSON. Panics if there is whitespace between tokens.
+    /// Parses compact JSON: no whitespace may be between tokens.
     pub fn parse(text: &str) -> Self {
         let mut rest = text;
         let tree = Self::parse_value(&mut rest);

@@ -27,7 +27,7 @@ pub fn entry(name: &str, key: &str, more: &str) -> String {
     format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\n{more}\n")
 }
 
-/// The entries of `support-tools`, which has the lines of `more`, and of `bi`.
+/// The entries of two callers: `support-tools`, with the lines of `more`, and `bi`.
 pub fn two_callers(more: &str) -> String {
     entry("support-tools", KEY, more) + &entry("bi", OTHER_KEY, "")
 }

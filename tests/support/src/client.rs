@@ -178,7 +178,8 @@ impl Connection {
         has
     }
 
-    /// Returns whether the service sends nothing more before it closes the connection, or before [`PATIENCE`] is over.
+    /// Waits until the service closes the connection or [`PATIENCE`] is over. Returns whether nothing more was
+    /// received.
     pub fn is_closed(&mut self) -> bool {
         let mut more = Vec::new();
         // The service may also reset the connection.
@@ -198,7 +199,7 @@ impl Connection {
         self.send_raw(head.as_bytes());
     }
 
-    /// Reads the next answer, which has no body if it is `bodiless` (an answer to `HEAD`).
+    /// Reads the next answer. `bodiless` is for answers to `HEAD`, which have no body.
     pub fn receive(&mut self, bodiless: bool) -> Answer {
         let mut line = || {
             let mut line = String::new();

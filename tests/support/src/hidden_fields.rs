@@ -95,7 +95,7 @@ pub fn meeting(id: &str) -> Meeting {
     Meeting::raw_pages(id, vec![format!("[{},{rejoined},{}]", row(""), row("-of-another"))])
 }
 
-/// A caller for every combination of groups, with the groups that are hidden from it. Its name is also its key.
+/// The name of a caller for every combination of groups, with the groups hidden from it. The name is also its key.
 pub fn combinations() -> Vec<(String, Vec<&'static str>)> {
     let groups = ["identity", "address", "device"];
     let chosen = |bits: usize| {

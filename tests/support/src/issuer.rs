@@ -143,7 +143,7 @@ impl Issuer {
         self.requests().iter().filter(|request| request.path == "/keys").count()
     }
 
-    /// Its `[[issuer]]` entry for the callers' file, followed by the lines of `more`.
+    /// The `[[issuer]]` entry of the callers' file for this issuer, followed by the lines of `more`.
     pub fn entry(&self, more: &str) -> String {
         format!("[[issuer]]\nname = \"test\"\nurl = \"{}\"\naudience = \"{AUDIENCE}\"\n{more}\n", self.url())
     }

@@ -4,8 +4,7 @@ use std::{process::Command, sync::OnceLock};
 
 use crate::service::program;
 
-/// The program and arguments for `Service::start_by` that preload the library and set these variables, which the
-/// library reads.
+/// The command for `Service::start_by` that preloads the library and sets these environment variables for it.
 pub fn with(variables: &[(&str, &str)]) -> Vec<String> {
     let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
     ["env".to_owned(), format!("LD_PRELOAD={}", library())].into_iter().chain(variables).collect()

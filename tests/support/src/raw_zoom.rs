@@ -28,9 +28,10 @@ pub enum Step {
     Reset,
     /// Shuts down the sending side, and continues to read.
     HalfClose,
-    /// Sends these bytes repeatedly, with this pause after each time, until the service disconnects.
+    /// Sends these bytes repeatedly until the service disconnects, with this pause after each time.
     Repeat(Vec<u8>, Duration),
-    /// Sends nothing more, and counts the connection if the service uses it again. See [`RawZoom::asked_in_doubt`].
+    /// Sends nothing more, and counts the connection if the service sends another request on it. See
+    /// [`RawZoom::asked_in_doubt`].
     Doubt,
 }
 
@@ -48,7 +49,7 @@ impl Asked {
     }
 }
 
-/// A request that arrives within this time after unsolicited bytes may have been sent before the service received them.
+/// A request that arrives this soon after unsolicited bytes may have been sent before those bytes reached the service.
 const CROSSED: Duration = Duration::from_millis(500);
 
 /// Runs until the test process ends.
@@ -77,8 +78,8 @@ impl RawZoom {
         Self::start_greeting(listener, |_| Vec::new(), script)
     }
 
-    /// Like [`Self::start_on`], but before it reads from a connection, it takes the steps that `greeting` returns for
-    /// the connection's number.
+    /// Like [`Self::start_on`], but begins each connection with the steps that `greeting` returns for the connection's
+    /// number, before it reads a request.
     pub fn start_greeting(
         listener: TcpListener,
         greeting: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
@@ -109,8 +110,8 @@ impl RawZoom {
         std::mem::take(&mut *self.seen.asked.lock().unwrap()).len()
     }
 
-    /// How many connections the service used again after [`Step::Doubt`]. Requests that arrive within 500 ms do
-    /// not count.
+    /// On how many connections the service sent another request after [`Step::Doubt`]. Requests within the first 500 ms
+    /// do not count.
     pub fn asked_in_doubt(&self) -> usize {
         self.seen.in_doubt.load(Ordering::Relaxed)
     }
@@ -191,7 +192,7 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
     Some(lines)
 }
 
-/// The last page of a meeting with one participant of this name.
+/// The only page of a meeting with one participant, who has this name.
 pub fn page(user_name: &str) -> String {
     let participant = json!({ "user_id": "1", "user_name": user_name, "user_qos": [] });
     json!({ "next_page_token": "", "total_records": 1, "participants": [participant] }).to_string()

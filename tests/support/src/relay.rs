@@ -56,8 +56,7 @@ impl Relay {
         self.deaf.store(deaf, Ordering::SeqCst);
     }
 
-    /// From now on, delays every byte by this time in each direction, so a round trip takes longer by twice this
-    /// time.
+    /// From now on, delays every byte by this time in each direction. A round trip thus takes twice this time longer.
     pub fn late(&self, by: Duration) {
         self.late_ms.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -82,7 +81,8 @@ fn forward(read: &mut TcpStream, write: &mut TcpStream, is_lost: &AtomicBool, la
     });
     let (mut bytes, mut lost) = ([0; 16_384], false);
     while let Ok(count @ 1..) = read.read(&mut bytes) {
-        // After a gap the stream is unusable, so this direction stays lost, as after a long real partition.
+        // After a gap the stream is unusable, so this direction drops everything from now on, as after a long real
+        // partition.
         lost |= is_lost.load(Ordering::SeqCst);
         let due = Instant::now() + Duration::from_millis(late_ms.load(Ordering::SeqCst));
         if !lost && send.send((due, bytes[..count].to_vec())).is_err() {

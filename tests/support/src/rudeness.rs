@@ -1,4 +1,4 @@
-//! Shared by the tests with random peers: seeds, durations, and limits that the services must keep meanwhile.
+//! Shared by the tests with random peers: seeds, durations, and limits on the services' memory and response times.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ pub fn hour() -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Returns up to 9,000 random bytes.
+/// Returns 1 to 8,999 random bytes.
 pub fn garbage(rng: &mut Rng) -> Vec<u8> {
     let length = rng.usize(1..9_000);
     std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
@@ -44,12 +44,12 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The total time that this thread and all threads of the service have been ready to run, but waited for a CPU.
+/// How long this thread and all threads of the service have waited for a CPU while they were ready to run.
 fn waited_for_cpu(service: &Service) -> Duration {
     let own = [PathBuf::from("/proc/thread-self/schedstat")];
     let threads = fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap();
     let all = threads.map_while(Result::ok).map(|thread| thread.path().join("schedstat")).chain(own);
-    // A thread may end meanwhile.
+    // A thread may end before its file is read.
     let texts = all.filter_map(|file| fs::read_to_string(file).ok());
     texts.map(|text| Duration::from_nanos(text.split(' ').nth(1).unwrap().parse().unwrap())).sum()
 }
@@ -75,7 +75,7 @@ impl<'a> Watch<'a> {
         for (service, before) in &self.services {
             let (asked, waited) = (Instant::now(), waited_for_cpu(service));
             let status = service.ops_get("/healthz").status;
-            // Waiting for a CPU does not count: it says how busy the machine is, and nothing about the service.
+            // Time spent waiting for a CPU does not count, because it depends on the load of the machine.
             let took = asked.elapsed().saturating_sub(waited_for_cpu(service).saturating_sub(waited));
             assert!(status == 200 && took < ALIVE_WITHIN, "/healthz: {status} after {took:?}");
             self.slowest = self.slowest.max(took);
@@ -84,7 +84,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Asserts that every service becomes idle.
+    /// Asserts that every service becomes idle, and is still within its limits.
     pub fn rest(mut self) {
         for (service, _) in &self.services {
             wait_for(|| (service.load_at_rest() < 0.05).then_some(()));

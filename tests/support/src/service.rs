@@ -22,7 +22,7 @@ use crate::{
 /// Settings that make a call fail after about a second if Zoom does not respond.
 pub const QUICK: [(&str, &str); 2] = [("zoom.connect_timeout", "1s"), ("zoom.request_timeout", "1s")];
 
-/// If one of these failures is announced, a warning that Zoom cannot be reached is expected, too.
+/// A test that announces one of these failures also accepts the warning that Zoom cannot be reached.
 const FAILURES: [&str; 3] = ["flight failed", "access token", "token endpoint"];
 
 pub struct Service {
@@ -308,7 +308,7 @@ impl Drop for Service {
     }
 }
 
-/// Asserts that browsers use the declared content type and do not guess another one.
+/// Asserts that the answer forbids browsers to guess another content type.
 fn safe_to_show(answer: Answer) -> Answer {
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
     answer

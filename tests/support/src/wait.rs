@@ -38,7 +38,7 @@ pub async fn settled<T, F: Future<Output = Option<T>>>(mut condition: impl FnMut
     }
 }
 
-/// A pause that is itself part of the test: a slow peer, a caller's rate, an outage that lasts. Use [`wait_for`] for
+/// A pause that is itself part of the test, such as a slow peer, a caller's rate or a long outage. Use [`wait_for`] for
 /// anything that can be observed.
 #[expect(clippy::disallowed_methods, reason = "blocks a test's own thread, not a worker of the service")]
 pub fn pause(time: Duration) {
