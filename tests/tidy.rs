@@ -1,8 +1,8 @@
-//! The house rules that no compiler checks, read from the sources as text. Each failure says where, what, and how to
-//! fix it.
+//! Rules of this repository that no compiler checks, tested on the text of the sources. Each failure says where, what,
+//! and how to fix it.
 //!
-//! The tables and the rules that use them are here; every other subject has a file in `tests/tidy`. The rules read
-//! tokens, not meaning: they do not see a path that only a macro assembles.
+//! This file contains the tables and the rules that use them. Every other subject has a file in `tests/tidy`. The rules
+//! see tokens, not meaning, so they miss a path that only a macro assembles.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -11,8 +11,8 @@
     reason = "a test fails by panicking"
 )]
 
-// `path`, because this file is a crate root: without it, the compiler would look for `tests/clauses.rs`, which cargo would
-// build as a test of its own.
+// `path` is needed because this file is a crate root. Without it, the compiler would look for `tests/clauses.rs`, which
+// cargo would build as a separate test.
 #[path = "tidy/clauses.rs"]
 mod clauses;
 #[path = "tidy/cycles.rs"]
@@ -93,7 +93,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
         ],
     ),
     ("scheduler", &["quota", "metrics", "failure", "snapshot::RefreshSample"]),
-    // `cluster`, because the replicas share one access token.
+    // The replicas share one access token through `cluster`.
     (
         "zoom",
         &[
@@ -306,7 +306,7 @@ fn a_test_file_imports_from_no_other_test_file() {
     check("tests", |file, wrong| {
         let shares =
             |named: &Named| match named.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-                // Imports of a nested module from its own file.
+                // A nested module may import from its own file.
                 ["super", "*"] | [] => false,
                 [first, ..] => ["crate", "super"].contains(first),
             };

@@ -90,8 +90,8 @@ fn opens_without_actor(sentence: &str) -> bool {
 /// Paragraphs of comments, and strings that contain a space, with the lines on which they begin.
 fn prose(source: &str) -> Vec<(String, usize)> {
     let mut found: Vec<(String, usize)> = Vec::new();
-    // Whether the next comment continues the last paragraph, whether it is in a code block, and whether the next string is a byte
-    // string.
+    // Whether the next comment continues the last paragraph, whether it is in a code block, and whether the next string
+    // is a byte string.
     let (mut goes_on, mut is_code, mut is_of_bytes) = (false, false, false);
     for piece in pieces(source) {
         match piece.kind {

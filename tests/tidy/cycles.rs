@@ -1,9 +1,10 @@
 //! No module of `src` depends on itself, directly or through others.
 //!
-//! Each file is a module. It depends on another one if it names something that is defined there, in a `use` or by a
-//! path. A name that a module only re-exports counts for the module that defines it. Declaring a child (`mod x;`) is no
-//! dependency. Re-exporting from it (`pub use x::Y;`) is one only if the module also uses `Y` itself; a private `use`
-//! always is. A parent may use its children, or be used by them, but not both. Tests may depend on anything.
+//! Each file is a module. A module depends on another if it names something that is defined there, in a `use` or by a
+//! path. A name that a module only re-exports counts for the module that defines it. Declaring a child (`mod x;`)
+//! creates no dependency. Re-exporting from a child (`pub use x::Y;`) creates one only if the module also uses `Y`
+//! itself. A private `use` always creates one. A parent may use its children, or be used by them, but not both. Tests
+//! may depend on anything.
 //!
 //! The same holds for the modules of `src/lib.rs`, each with all files of its folder.
 
@@ -97,7 +98,7 @@ struct Modules(BTreeMap<Path, Module>);
 
 struct Module {
     name: Path,
-    /// The paths that the module names; those to its children from the library's root.
+    /// The paths that the module names. In `inside`, paths to its children also begin at the library's root.
     named: Vec<Named>,
     items: BTreeSet<String>,
     bare_names: BTreeSet<String>,
@@ -135,7 +136,7 @@ impl Modules {
             let import = named.import.as_ref()?;
             let inside = named.inside.as_ref()?;
             match import.name.as_str() {
-                // A glob gives the name if the module that it names defines it.
+                // A glob import provides the name if the imported module defines it.
                 "*" => {
                     let from = self.0.get(&inside[..inside.len() - 1])?;
                     from.items.contains(item).then_some(from)
@@ -168,7 +169,7 @@ impl Module {
     }
 
     fn needs(&self, modules: &Modules) -> BTreeSet<Path> {
-        // `pub(in crate::a)` names an outer module and takes nothing from it.
+        // `pub(in crate::a)` names an outer module, but uses nothing from it.
         let is_visibility = |named: &Named| {
             let outer = named.inside.as_ref().filter(|inside| self.name.starts_with(inside));
             outer.is_some_and(|outer| outer.len() < self.name.len())

@@ -12,7 +12,7 @@ pub(crate) enum Kind {
 pub(crate) struct Piece<'a> {
     pub(crate) kind: Kind,
     pub(crate) text: &'a str,
-    /// The line on which it begins.
+    /// The line on which the piece begins.
     pub(crate) line: usize,
 }
 
@@ -114,7 +114,7 @@ fn length_of_comment(text: &str) -> usize {
     text.len()
 }
 
-/// `r"…"`, `br#"…"#` and the like, but not the name `r#type`.
+/// The length of a raw string such as `r"…"` or `br#"…"#`; `None` for anything else, such as the name `r#type`.
 fn length_of_raw_text(text: &str) -> Option<usize> {
     let inner =
         text.strip_prefix("br").or_else(|| text.strip_prefix("cr")).or_else(|| text.strip_prefix('r'))?;
@@ -136,7 +136,7 @@ fn length_of_quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// `'a'` and `'\n'`, but not the lifetime `'a`.
+/// True for `'a'` and `'\n'`, false for the lifetime `'a`.
 fn is_character(text: &str) -> bool {
     let mut after = text.chars().skip(1);
     matches!((after.next(), after.next()), (Some('\\'), _) | (Some(_), Some('\'')))

@@ -2,7 +2,7 @@
 
 use crate::files::{check, report, sources};
 
-/// In lines, without tests.
+/// Limits in lines, without tests.
 const LONG: usize = 250;
 const LONGEST: usize = 400;
 /// The maximum number of files with more than `LONG` lines. It may only shrink.

@@ -23,9 +23,9 @@ pub(crate) struct Named {
 }
 
 pub(crate) struct Import {
-    /// Its name in this file; `*` for all names.
+    /// The imported item's name in this file; `*` for all names.
     pub(crate) name: String,
-    /// Whether it is visible to other files: `pub use`, `pub(crate) use`.
+    /// Whether other files see the import: `pub use`, `pub(crate) use`.
     pub(crate) is_public: bool,
 }
 
@@ -42,12 +42,12 @@ impl File {
         self.tokens.get(index).map_or("", |token| &token.text)
     }
 
-    /// Whether the tokens from `index` on are those of `text`.
+    /// Whether the tokens of `text` begin at `index`.
     pub(crate) fn follows(&self, index: usize, text: &str) -> bool {
         (index..).zip(tokens(text)).all(|(index, token)| self.token(index) == token.text)
     }
 
-    /// The index of the brace that closes the one at `open`; of the last token if no brace does.
+    /// The index of the brace that closes the one at `open`, or of the last token if it is never closed.
     pub(crate) fn closing(&self, open: usize) -> usize {
         let mut depth = 0_usize;
         for index in open..self.tokens.len() {
@@ -61,7 +61,7 @@ impl File {
         self.tokens.len() - 1
     }
 
-    /// The indices of each test-only item, from its `#[cfg(test)]` on.
+    /// The range of token indices of each test-only item, from its `#[cfg(test)]` to its end.
     fn items_of_tests(&self) -> Vec<std::ops::RangeInclusive<usize>> {
         let attributes = (0..self.tokens.len()).filter(|index| self.token(*index) == "#");
         let begins = attributes.filter(|index| self.follows(*index, "#[cfg(test)]"));
@@ -80,12 +80,12 @@ impl File {
         self.items_of_tests().iter().map(lines).sum()
     }
 
-    /// Whether the whole file is tests.
+    /// Whether the file consists of tests only.
     pub(crate) fn is_of_tests(&self) -> bool {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 
-    /// The same file without its test-only items.
+    /// A copy of the file without the tokens of its test-only items. The text is unchanged.
     pub(crate) fn without_tests(&self) -> Self {
         let tests = self.items_of_tests();
         let is_kept = |index: &usize| !tests.iter().any(|item| item.contains(index));
@@ -98,7 +98,8 @@ impl File {
         }
     }
 
-    /// The name and line of each item of these kinds outside functions and `impl`s. It looks inside `vocabulary! { … }`, too.
+    /// The name and line of each item of these kinds, except in functions and `impl`s. Includes items in a macro call
+    /// with braces, such as `vocabulary! { … }`.
     pub(crate) fn items(&self, kinds: &[&str]) -> Vec<(String, usize)> {
         let (mut found, mut index) = (Vec::new(), 0);
         while index < self.tokens.len() {
@@ -116,7 +117,8 @@ impl File {
         found
     }
 
-    /// Each type that is defined here or gets a trait by an `impl`: its name, the trait of `shows` that it gets, and the line.
+    /// For each `struct` and `enum`, its name, the first trait of `shows` that it derives, and its line. For each `impl
+    /// Trait for`, the type's name, `Trait` if it is in `shows`, and the line.
     pub(crate) fn types_showing(&self, shows: &[&str]) -> Vec<(String, Option<String>, usize)> {
         let (mut found, mut derived) = (Vec::new(), None);
         let shows = |word: &str| shows.contains(&word).then(|| word.to_owned());
@@ -225,7 +227,7 @@ impl File {
         named
     }
 
-    /// One branch of a `use`: `a::b`, `a::{…}`, `a::*`, `a as b`.
+    /// Reads one branch of a `use`, such as `a::b`, `a::{…}`, `a::*` or `a as b`, and passes each path to `found`.
     fn tree(
         &self,
         at: &mut usize,
@@ -290,7 +292,7 @@ impl File {
         inside.filter(|_| self.layer != "main" || path.first().is_some_and(|first| first == "zoom_qos_proxy"))
     }
 
-    /// `src/http/qos.rs` is the module `http::qos`.
+    /// The module's path: `["http", "qos"]` for `src/http/qos.rs`.
     pub(crate) fn module(&self) -> Vec<String> {
         let inside = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         inside.split('/').filter(|part| *part != "lib" && *part != "main").map(str::to_owned).collect()
