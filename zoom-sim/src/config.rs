@@ -1,6 +1,6 @@
 //! The simulated Zoom account: its credentials, limits and lifetimes.
 //!
-//! Nothing here reads files or the environment; the binary fills it from its command line.
+//! The library reads neither files nor the environment. The binary fills the configuration from its command line.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub enum TokenParameters {
 /// The simulated account and server.
 #[derive(Debug, Clone)]
 pub struct SimConfig {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; with port 0, the system chooses a free port.
     pub listen: SocketAddr,
     /// The account of the OAuth app.
     pub account_id: String,

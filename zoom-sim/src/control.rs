@@ -1,6 +1,6 @@
 //! The control endpoint below `/_sim/`, for a person with `curl`.
 //!
-//! The library starts without it by default. Its calls are not recorded, and nothing here simulates Zoom.
+//! [`Sim::start`](crate::Sim::start) leaves it out. Its calls are not recorded, and it simulates nothing of Zoom.
 
 mod order;
 

@@ -1,6 +1,6 @@
 //! Names of Zoom's `QoS` endpoints, for faults and the record.
 
-/// One of Zoom's four `QoS` endpoints, all of them Heavy.
+/// One of Zoom's four `QoS` endpoints. Zoom counts all of them as "Heavy" in its rate limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QosEndpoint {
     /// `/metrics/meetings/{id}/participants/qos`.

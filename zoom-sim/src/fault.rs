@@ -1,9 +1,9 @@
 //! Injected faults: which request each one hits, how often, and what then happens.
 //!
-//! A request is hit by at most one fault: the first one that matches it and is not used up. At the `QoS` endpoints, faults come
-//! after the check of the access token and before the limits. A request whose answer is replaced by a fault counts in the limits,
-//! unless that answer is a 429. A fault that only spoils the natural answer (the one without a fault) does not change the limits,
-//! and also spoils their 429.
+//! A request is hit by at most one fault: the first one that matches it and is not used up. At the `QoS` endpoints,
+//! faults come after the check of the access token and before the limits. Some faults replace the natural answer, the
+//! one without a fault. Their request counts in the limits unless the replacement is a 429. Other faults only spoil the
+//! natural answer. They do not change the limits, and can also spoil a 429 caused by the limits.
 
 pub(crate) mod effect;
 
@@ -36,7 +36,7 @@ pub enum FaultKind {
     PageTokenInvalid,
     /// Like [`Self::PageTokenInvalid`], but with HTTP status 300, as in Zoom's specification.
     PageTokenInvalidStatus300,
-    /// 400/300: the id is a webinar's. The webinar endpoints say so, too, so that none serves the id.
+    /// 400/300: the id is a webinar's. The webinar endpoints send the same error, so no endpoint serves the id.
     Webinar,
     /// 400/12702: the meeting is older than a year.
     TooOld,
@@ -60,7 +60,7 @@ pub enum FaultKind {
     TokenExpiredWith400,
     /// 200 with code 124 in the body.
     TokenExpiredIn200,
-    /// 429: the second is full.
+    /// 429: the per-second limit is reached.
     RateSecond {
         /// `Retry-After`, verbatim.
         retry_after: Option<String>,
@@ -91,17 +91,17 @@ pub enum FaultKind {
     ResetInBody,
     /// Closes the connection instead of answering.
     CloseBeforeAnswer,
-    /// Announces the whole `Content-Length`, sends half of the body, closes.
+    /// Announces the whole `Content-Length`, sends half of the body, then closes.
     Truncated,
-    /// Sends half of the body in chunks, closes without a last chunk.
+    /// Sends half of the body as a chunk, then closes without the last chunk.
     TruncatedChunked,
-    /// Sends the whole JSON, but announces 1000 bytes more; closes.
+    /// Announces 1000 bytes more than the complete JSON that it sends, then closes.
     ShortValidJson,
     /// 200 with an empty body.
     EmptyBody,
-    /// Sends the whole body without a length and without chunks: its end is the close of the connection.
+    /// Sends the whole body without a length and without chunks. The close of the connection marks its end.
     CloseDelimited,
-    /// A valid page, padded to this many bytes by one more field.
+    /// A valid page, padded to this many bytes with an additional field.
     Oversized(usize),
     /// 200 with a text that is not JSON.
     NotJson,
@@ -118,16 +118,16 @@ pub enum FaultKind {
     SlowDrip {
         /// Bytes written at once.
         chunk: usize,
-        /// The pause after each.
+        /// The pause after each part.
         every: Duration,
     },
-    /// The right answer after this delay.
+    /// The right answer after this additional delay.
     Slow(Duration),
     /// The right page, but its `next_page_token` is the one of the request.
     ///
     /// For a request without one, it is a constant that leads to the second page.
     RepeatPageToken,
-    /// The right page, but the last one has a new token that leads to it again.
+    /// The right pages, but the token of the last page leads to the last page again.
     EndlessPages,
     /// Token endpoint: 400 `invalid_client`.
     InvalidClient,
@@ -152,7 +152,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Hits the next `QoS` request, or the next token request for the kinds that only exist there.
+    /// A fault that hits the next `QoS` request. Kinds that only exist at the token endpoint hit the next token
+    /// request.
     #[must_use]
     pub fn new(kind: FaultKind) -> Self {
         let token_endpoint = matches!(

@@ -169,8 +169,8 @@ impl Sim {
         secret.clone_into(&mut self.shared.lock().config.client_secret);
     }
 
-    /// Grants or withdraws the scopes of the webinar endpoints, which are granted at the start. This also holds for the access
-    /// tokens issued so far.
+    /// Grants or withdraws the scopes of the webinar endpoints, which are granted at the start. The change also applies
+    /// to access tokens that were issued before.
     pub fn set_webinar_scope(&self, granted: bool) {
         self.shared.lock().has_webinar_scope = granted;
     }
@@ -185,7 +185,7 @@ impl Sim {
         self.shared.lock().tells_day_left = true;
     }
 
-    /// Adds these headers, verbatim, to every `QoS` answer except a 429. Replaces those added before.
+    /// Adds these headers, verbatim, to every `QoS` answer except a 429. Replaces the headers of an earlier call.
     pub fn set_answer_headers(&self, headers: &[(&'static str, &str)]) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
         self.shared.lock().answer_headers = headers.collect();

@@ -1,7 +1,7 @@
 //! The account's limits: a sliding second without tolerance, and the UTC day.
 //!
-//! Zoom does not document its window; this is the strictest interpretation. Nor does it document whether a refused call counts;
-//! here it does not. Callers pass the time in, so that tests need no clock.
+//! Zoom documents neither its window nor whether a refused call counts. Here, the window is the strictest possible, and
+//! refused calls do not count. Callers pass the time in, so that tests need no clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Seconds in a UTC day, as Unix time counts them.
 const DAY: i64 = 86_400;
 
-/// Zoom's message for a full second.
+/// Zoom's message when the per-second limit is reached.
 pub(crate) const PER_SECOND: &str =
     "You have reached the maximum per-second rate limit for this API. Try again later.";
-/// Zoom's message for a used-up day.
+/// Zoom's message when the daily limit is reached.
 pub(crate) const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the \
      response header for details on when you can make another request.";
 
@@ -50,14 +50,14 @@ impl Limits {
         }
         let per_second = usize::try_from(config.per_second).unwrap_or(usize::MAX);
         if self.window.len() >= per_second {
-            // The window is full until its oldest call leaves; with a limit of 0 there is no such call.
+            // The window is full until its oldest call leaves. With a limit of 0, the window is empty.
             return Err(Full::Second(self.window.front().map_or(now, |oldest| *oldest) + SECOND));
         }
         self.charge(now, wall);
         Ok(())
     }
 
-    /// Counts a call without checking the limits. Injected faults use it directly.
+    /// Counts a call without checking the limits. Calls answered by a fault are only counted.
     pub(crate) fn charge(&mut self, now: Instant, wall: Timestamp) {
         self.advance(now, wall);
         self.window.push_back(now);
@@ -82,7 +82,7 @@ impl Limits {
 
     /// Drops the calls that have left the window, and yesterday's count.
     fn advance(&mut self, now: Instant, wall: Timestamp) {
-        // Half-open: a call exactly one second old is no longer in the window.
+        // The window is half-open: a call that is exactly one second old has left it.
         while self.window.front().is_some_and(|oldest| now.saturating_duration_since(*oldest) >= SECOND) {
             self.window.pop_front();
         }
@@ -98,7 +98,7 @@ pub(crate) fn refusal(full: Full, now: Instant, wall: Timestamp, config: &SimCon
     let (message, kind, limit, free_at) = match full {
         Full::Second(free_at) => {
             let wait = free_at.saturating_duration_since(now);
-            // The header's format has whole seconds; rounding down would make retries come too early.
+            // The header has whole seconds. Rounding down would make retries come too early.
             let nanos = wall.as_nanosecond() + i128::try_from(wait.as_nanos()).unwrap_or(0);
             let seconds = i64::try_from(nanos.div_euclid(1_000_000_000) + 1).unwrap_or(i64::MAX);
             (PER_SECOND, "QPS", u64::from(config.per_second), seconds)

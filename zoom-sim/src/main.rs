@@ -94,7 +94,7 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "the line with the URL")]
 fn run(config: SimConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Handle signals before the line is printed, because its reader may send one at once.
+    // Handle signals before printing the line, because its reader may send one immediately.
     let (mut interrupt, mut terminate) = runtime.block_on(async {
         Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
     })?;

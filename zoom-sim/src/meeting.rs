@@ -1,4 +1,5 @@
-//! The meetings of the simulated account. A [`Meeting`] only describes one; `meeting/hosted.rs` makes the bytes that are served.
+//! The meetings of the simulated account. A [`Meeting`] is only a description; `meeting/hosted.rs` makes the bytes that
+//! are served.
 
 mod demo;
 mod generated;
@@ -61,7 +62,7 @@ impl Meeting {
 
     /// A meeting with these pages, each the JSON text of a `participants` array.
     ///
-    /// They are served verbatim for every `page_size`, and need not be valid JSON.
+    /// The pages are served verbatim for every `page_size`, and need not be valid JSON.
     #[must_use]
     pub fn raw_pages(id: impl Into<String>, pages: Vec<String>) -> Self {
         Self::holding(id.into(), Content::Pages(pages))
@@ -108,13 +109,15 @@ impl Meeting {
         self
     }
 
-    /// Each participant gets one more sample every minute from the time at which the meeting is added, and nobody has left.
+    /// Adds a sample to each participant every minute after the meeting is added to the simulator. No participant has
+    /// left.
     #[must_use]
     pub fn growing(self) -> Self {
         self.growing_every(Duration::from_secs(60))
     }
 
-    /// [`growing`](Self::growing) at another interval, at least a millisecond. The samples' times are still a minute apart.
+    /// Like [`growing`](Self::growing), but adds a sample at this interval, at least every millisecond. The samples'
+    /// times are still a minute apart.
     #[must_use]
     pub fn growing_every(mut self, every: Duration) -> Self {
         self.growing = Some(every.max(Duration::from_millis(1)));
@@ -164,7 +167,7 @@ impl Meeting {
         (0..hosted.pages(PAGE_SIZE)).map(page).collect()
     }
 
-    /// How many participants it has. A raw page that is not a JSON array counts as none.
+    /// The number of participants. A raw page that is not a JSON array counts as empty.
     #[must_use]
     pub fn rows(&self) -> usize {
         match &self.content {

@@ -1,7 +1,7 @@
 //! The `QoS` endpoints: all participants or one participant, of a meeting or of a webinar.
 //!
-//! The order of their checks: access token, faults, day, second, scope, id, `type`, page token. They decide under the state's
-//! lock; the body is written later, without the lock, because writing takes long.
+//! The order of the checks: access token, faults, day, second, path, scope, id, `type`, `page_size`, page token.
+//! Answers are decided under the state's lock. Bodies are written later, without the lock, because writing takes long.
 
 mod body;
 pub(crate) mod page_token;
@@ -46,7 +46,7 @@ impl Asked {
         })
     }
 
-    /// The meeting's or webinar's id, even if it is encoded wrongly.
+    /// The meeting's or webinar's id, even if it is encoded wrongly; `None` if Zoom would not recognize the path.
     pub(crate) fn meeting(&self) -> Option<&str> {
         match &self.path.named {
             Named::Meeting(id) | Named::Misencoded { meant: id, .. } => Some(id),
@@ -146,7 +146,7 @@ fn find(state: &mut State, asked: &Asked, now: Instant, fault: Option<&FaultKind
     Ok(Found::Page { hosted, number, size, next_page_token })
 }
 
-/// The requested meeting or webinar with the id that was used, and whether it is wanted as `live`.
+/// The id in the request, its meeting or webinar, and whether the request is for `type=live`.
 fn subject<'a>(state: &State, asked: &'a Asked) -> Result<(&'a str, Arc<Hosted>, bool), Reply> {
     let endpoint = asked.endpoint();
     let lacks_scope = endpoint.kind() == MeetingKind::Webinar && !state.has_webinar_scope;

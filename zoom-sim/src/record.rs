@@ -19,7 +19,7 @@ pub enum CallKind {
 /// One request and its answer.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// When it was read.
+    /// When the request was read.
     pub at: Instant,
     /// Which endpoint was called.
     pub kind: CallKind,
@@ -43,9 +43,9 @@ pub struct Call {
     pub endpoint: Option<QosEndpoint>,
     /// The participant's id at an endpoint for one participant, decoded.
     pub participant: Option<String>,
-    /// The number of its connection, from 1.
+    /// The number of the request's connection, from 1.
     pub connection: u64,
-    /// The `x-zm-trackingid` of its answer.
+    /// The `x-zm-trackingid` of the answer.
     pub tracking_id: String,
 }
 

@@ -1,10 +1,10 @@
-//! Answers: a status, a body, and how they are delivered, including broken ways. `server/wire.rs` writes them to a socket.
+//! Answers: a status, a body, and how they are delivered, whole or broken. `server/wire.rs` writes them to a socket.
 
 use std::time::Duration;
 
 use crate::endpoint::{MeetingKind, QosEndpoint};
 
-/// How the bytes of a reply go out.
+/// How a reply is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// Complete and valid HTTP.
@@ -53,7 +53,7 @@ pub(crate) struct Reply {
     pub(crate) bare: bool,
 }
 
-/// Zoom's JSON content type, as it spells it.
+/// Zoom's JSON content type, in Zoom's spelling.
 pub(crate) const JSON: &str = "application/json;charset=UTF-8";
 
 impl Reply {
@@ -81,7 +81,7 @@ impl Reply {
         Self { content_type, ..Self::json(status, body) }
     }
 
-    /// No answer; `delivery` says how.
+    /// No answer; `delivery` says what happens instead.
     pub(crate) fn silence(delivery: Delivery) -> Self {
         Self { delivery, ..Self::json(0, Vec::new()) }
     }
@@ -117,7 +117,7 @@ pub(crate) fn does_not_exist(endpoint: QosEndpoint, id: &str) -> Reply {
     Reply::error(404, 3001, &format!("{kind} does not exist: {id}."))
 }
 
-/// `400/300` of the endpoints of one kind for an id of the other.
+/// `400/300` for an id of this kind at an endpoint of the other kind.
 pub(crate) fn is_another_kind(kind: MeetingKind, id: &str) -> Reply {
     let kind = match kind {
         MeetingKind::Meeting => "meeting",

@@ -31,7 +31,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves on a thread of its own, including `/_sim/` if `control` is set.
+    /// Serves on its own thread, including `/_sim/` if `control` is set.
     pub(crate) fn start(listen: SocketAddr, shared: Arc<Shared>, control: bool) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
@@ -61,7 +61,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // The thread has printed its panic, if there was one.
+            // If the thread panicked, it has already printed the message.
             drop(thread.join());
         }
     }
@@ -75,7 +75,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, control: bool) {
     let mut number = 0;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Probably out of file descriptors. Try again soon, because some may be free then.
+            // Probably out of file descriptors. Try again soon: some may be free by then.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };

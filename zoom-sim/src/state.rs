@@ -26,7 +26,7 @@ use crate::server::Request;
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: SimConfig,
-    /// By each of their ids.
+    /// The meetings by each of their ids.
     pub(crate) meetings: HashMap<String, Arc<Hosted>>,
     pub(crate) faults: Faults,
     pub(crate) record: Record,
@@ -99,7 +99,7 @@ impl Outcome {
 fn gzip(reply: &mut Reply) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let compressed = encoder.write_all(&reply.body).and_then(|()| encoder.finish());
-    // Writing to memory does not fail; if it did, the plain body would do.
+    // Writing to memory does not fail. If it did, the answer would be sent uncompressed.
     if let Ok(compressed) = compressed {
         reply.body = compressed;
         reply.headers.push(("content-encoding", "gzip".to_owned()));
@@ -142,7 +142,8 @@ impl Shared {
     /// Records a request and decides its answer.
     pub(crate) fn receive(&self, request: Request, connection: u64) -> Outcome {
         let mut state = self.lock();
-        // The time is read under the lock, so that the record, the window and the clock have the same order.
+        // The time is read under the lock, so that calls have the same order in the record, in the window and by their
+        // times.
         let outcome = state.receive(request, connection, Instant::now());
         drop(state);
         self.arrived.notify_all();

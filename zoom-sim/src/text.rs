@@ -31,7 +31,7 @@ const fn hex_value(digit: u8) -> u8 {
     }
 }
 
-/// The first value of `key` in a query or form body; `+` is a space there.
+/// The first value of `key` in a query or form body, decoded; `+` stands for a space.
 pub(crate) fn form_value(form: &str, key: &str) -> Option<String> {
     form.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,7 +1,7 @@
 //! Faults as JSON: `{"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}`.
 //!
-//! `kind` is any variant of [`FaultKind`] except `StatusWith`, in `snake_case`. The variant's parameters are fields beside it,
-//! and all have defaults; durations are in milliseconds. `times` is a number or `"forever"`.
+//! `kind` is any variant of [`FaultKind`] except `StatusWith`, in `snake_case`. The variant's parameters are further
+//! members of the object, and all have defaults. Durations are in milliseconds. `times` is a number or `"forever"`.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl FaultOrder {
         })
     }
 
-    /// The kinds without parameters.
+    /// The fault, if it is of a kind without parameters.
     fn plain(&self) -> Option<FaultKind> {
         Some(match self.kind.as_str() {
             "plan_too_low" => FaultKind::PlanTooLow,

@@ -13,7 +13,7 @@ const HTML: &str = "text/html;charset=UTF-8";
 const OVERANNOUNCED: usize = 1_000;
 
 impl FaultKind {
-    /// The answer instead of the natural one, for the kinds that do not depend on a page.
+    /// The answer that replaces the natural one; `None` for kinds that only change the natural answer.
     pub(crate) fn replacement(
         &self,
         meeting: &str,
@@ -111,7 +111,7 @@ impl FaultKind {
         })
     }
 
-    /// Spoils the natural answer.
+    /// Changes the body or the delivery of the natural answer, if this kind does so.
     pub(crate) fn spoil(&self, reply: &mut Reply) {
         reply.delivery = match self {
             Self::HangBody => Delivery::HangInBody,
@@ -129,7 +129,7 @@ impl FaultKind {
         };
     }
 
-    /// The delay before the answer.
+    /// How much longer the request waits for its answer.
     pub(crate) fn delay(&self) -> Duration {
         match self {
             Self::Slow(delay) => *delay,

@@ -11,7 +11,8 @@ use super::values::Values;
 use crate::random::Dice;
 
 const MINUTE: i64 = 60;
-/// Groups that Zoom added later. A sample has three of the twelve, in turn; with all of them it would be larger than Zoom's.
+/// Groups that Zoom added later. A sample has three of the twelve, in turn. With all of them, it would be larger than
+/// Zoom's.
 const DEVICE_GROUPS: [&str; 12] = [
     "audio_device_from_crc",
     "video_device_from_crc",
@@ -82,7 +83,7 @@ impl Plan {
         row
     }
 
-    /// Adds samples until there are `samples`.
+    /// Adds samples until the row has `samples` of them.
     pub(crate) fn grow(&self, index: usize, row: &mut Row, samples: usize) {
         if row.closed {
             return;
@@ -96,8 +97,8 @@ impl Plan {
         row.count = row.count.max(samples);
     }
 
-    /// When participant `index` joined and left. The first and every fifth after it leave last, the others up to four minutes
-    /// earlier.
+    /// The Unix seconds at which participant `index` joined and left. The first and every fifth after it leave last,
+    /// the others one to four minutes earlier.
     fn stay(&self, index: usize) -> (i64, i64) {
         let early = i64::try_from(index % 5).unwrap_or(0) * MINUTE;
         let left = self.ended.saturating_sub(early);

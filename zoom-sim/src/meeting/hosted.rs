@@ -1,6 +1,6 @@
 //! A meeting as it is served. Its text is generated once when it is added, extended if it grows, and cut into pages.
 //!
-//! The text is stored for each participant, so that a page only takes a copy.
+//! The text is stored for each participant, so serving a page only copies it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::{Content, Meeting, example_json};
 /// How many participants are read at a time to find one.
 const PAGE_SIZE: usize = 10;
 
-/// The ids of a participant. In odd meetings, some are not texts.
+/// The ids of a participant. In odd meetings, some are not strings.
 #[derive(Deserialize)]
 struct Ids {
     id: Option<Value>,
@@ -31,7 +31,7 @@ impl Ids {
     }
 }
 
-/// The objects of a `participants` array with their texts, up to the first that cannot be read.
+/// The objects of a `participants` array, each with its text and ids, up to the first object that cannot be parsed.
 fn rows(array: &str) -> impl Iterator<Item = (&str, Ids)> {
     let mut rest = array.trim_start().strip_prefix('[').unwrap_or_default();
     std::iter::from_fn(move || {
@@ -103,7 +103,8 @@ impl Hosted {
         }
     }
 
-    /// A participant's JSON text, by any of its three ids. Of several rows, the one that joined last.
+    /// The JSON text of the participant with this id, which may be any of its three ids. If several rows match, the one
+    /// that joined last.
     pub(crate) fn participant(&self, id: &str) -> Option<String> {
         let mut found: Option<(String, String)> = None;
         for page in 0..self.pages(PAGE_SIZE) {

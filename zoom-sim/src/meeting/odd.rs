@@ -2,7 +2,7 @@
 //!
 //! Raw JSON text, because no Rust type can hold some of them (lone surrogates, numbers beyond `f64`).
 
-/// Odd under any key.
+/// Values that are odd under any key.
 pub(super) const ANY: [&str; 16] = [
     r#""""#,
     "null",
@@ -145,7 +145,7 @@ pub(crate) fn disturb_participant(fields: &mut Vec<(&'static str, String)>, inde
     }
 }
 
-/// Adds two unknown groups or fields, in turn, to an odd meeting's sample.
+/// Adds two entries of `UNKNOWN_GROUPS`, in turn, to a sample of an odd meeting.
 pub(crate) fn disturb_sample(out: &mut String, ordinal: usize) {
     for group in UNKNOWN_GROUPS.iter().cycle().skip(ordinal % UNKNOWN_GROUPS.len()).take(2) {
         out.push_str(group);

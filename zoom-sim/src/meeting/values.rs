@@ -1,4 +1,4 @@
-//! The values in samples: plausible ones in Zoom's format. In an odd meeting, every second one comes from `odd.rs`.
+//! The values in samples, plausible and in Zoom's format. In an odd meeting, every second value comes from `odd.rs`.
 
 use super::generated::append;
 use super::odd::{ANY, FPS, KBPS, MS, PERCENT, RESOLUTION};
@@ -18,7 +18,8 @@ impl Values {
         Self { dice, odd: odd.map(|ordinal| ordinal * 19), asked: 0 }
     }
 
-    /// Appends `,"name":{…}`, with empty values if there is no bitrate range, and with resolution and frame rate for a picture.
+    /// Appends a group, `,"name":{…}`. Its values are empty if there is no bitrate range. A picture also has a
+    /// resolution and a frame rate.
     pub(crate) fn group(&mut self, out: &mut String, name: &str, kbps: Option<(u64, u64)>, picture: bool) {
         if self.missing(11) {
             return;
@@ -90,7 +91,7 @@ impl Values {
         );
     }
 
-    /// Appends a group's fields and its closing brace, some odd or missing in an odd meeting.
+    /// Appends a group's fields and its closing brace. In an odd meeting, some fields are odd or missing.
     fn fields(&mut self, out: &mut String, fields: Vec<(&str, String, &[&str])>) {
         let mut first = true;
         for (key, sane, odd) in fields {
@@ -105,7 +106,7 @@ impl Values {
         out.push('}');
     }
 
-    /// The next odd value, for every second field of an odd meeting.
+    /// The next odd value, for every second field of an odd meeting; `None` for all other fields.
     fn odd_value<'a>(&mut self, own: &[&'a str]) -> Option<&'a str> {
         let begin = self.odd?;
         self.asked += 1;
@@ -118,7 +119,7 @@ impl Values {
         list.get((turn / 2) % list.len().max(1)).copied()
     }
 
-    /// Whether a group or field is left out, in an odd meeting only.
+    /// Whether to leave out a group or field. Happens only in odd meetings, once in `once_in` times on average.
     fn missing(&mut self, once_in: u64) -> bool {
         self.odd.is_some() && self.dice.one_in(once_in)
     }

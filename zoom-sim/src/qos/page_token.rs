@@ -30,7 +30,7 @@ pub(crate) struct PageTokens(HashMap<String, IssuedToken>);
 
 /// The token of `RepeatPageToken` for a request without one.
 const CONSTANT: &str = "sim+constant/page+token==";
-/// Expired tokens are removed when a token is issued while the number of tokens is a multiple of this.
+/// Issuing a token removes the expired ones whenever the number of tokens is a multiple of this.
 const MANY: usize = 4_096;
 
 impl PageTokens {
@@ -52,7 +52,7 @@ impl PageTokens {
         token
     }
 
-    /// The constant token, which leads to the second page of the last request that got it.
+    /// Issues the constant token, which leads to the second page of the last request that got it.
     pub(crate) fn constant(&mut self, bound: Bound, now: Instant) -> String {
         self.0.insert(CONSTANT.to_owned(), IssuedToken { bound, page: 1, at: now, expired: false });
         CONSTANT.to_owned()

@@ -11,12 +11,13 @@ use tokio::net::TcpStream;
 use super::Request;
 use crate::reply::{Delivery, Reply};
 
-/// The most that is sent of a body before a reset. A reset discards unsent bytes, so these must be few enough to have left.
+/// The most that is sent of a body before a reset, in bytes. A reset discards bytes that the kernel has not sent yet,
+/// so the amount must be small enough to be sent immediately.
 const BEFORE_RESET: usize = 16 * 1024;
 
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Bytes that were read and not parsed yet.
+    /// Bytes that were read but not parsed yet.
     buffer: Vec<u8>,
 }
 
@@ -49,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// Returns when the client has closed or reset.
+    /// Returns when the client has closed or reset the connection.
     pub(crate) async fn gone(&mut self) {
         while let Ok(1..) = self.stream.read_buf(&mut self.buffer).await {}
     }
@@ -123,7 +124,7 @@ impl Connection {
         Ok(false)
     }
 
-    /// Makes dropping the connection send RST without a FIN, which would look like a clean end.
+    /// Makes the later drop of the connection send RST. A FIN would look like a clean end.
     fn reset(&self) -> io::Result<bool> {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
         Ok(false)

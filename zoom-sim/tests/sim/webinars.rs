@@ -1,4 +1,4 @@
-//! Webinars, and the endpoints that refuse the other kind.
+//! Webinars. The endpoints of each kind refuse ids of the other kind.
 
 use zoom_sim::{CallKind, Fault, FaultKind, Meeting, QosEndpoint, Sim, SimConfig};
 
