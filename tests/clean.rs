@@ -607,8 +607,8 @@ fn expected_keys(zooms: &[(String, Tree)], in_qos: bool) -> Vec<(String, Fate)> 
 
 fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     let Ok(name) = String::from_utf16(&units(key)) else {
-        // The key has a lone surrogate, so it is none of the fixed names. Another name with the same suffix gives the same
-        // result.
+        // A key with a lone surrogate is none of the fixed names. Only its suffix matters, so any name with this suffix
+        // stands in for it.
         return fate(if units(key).ends_with(&units("_cpu_usage")) { "a_cpu_usage" } else { "" }, value);
     };
     let (suffix, known_units): (_, &[(&str, i64)]) = match name.as_str() {

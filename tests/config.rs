@@ -92,7 +92,7 @@ impl Setup {
         self.accepted().0
     }
 
-    /// The problems' lines, without the folder's name.
+    /// The lines of the reported problems, without the folder's name.
     fn refused(self) -> Vec<String> {
         match Config::load(&self.files, self.environment.clone()) {
             Ok((config, _)) => panic!("accepted:\n{}", config.effective),
@@ -174,7 +174,7 @@ fn without_settings_the_documented_defaults_apply() {
     check("zoom.api_base_url", &config.zoom.api_base_url, &"https://api.zoom.us/v2");
     check("zoom.oauth_url", &config.zoom.oauth_url, &"https://zoom.us/oauth/token");
     check("zoom.max_body", &config.zoom.max_body, &(64 << 20));
-    // Of the 40 calls per second and 60,000 per day of the plan "business", without a headroom of 10 %.
+    // The plan "business" permits 40 calls per second and 60,000 per day. The headroom takes 10 % of both.
     check("limits.plan", &config.quota.per_second, &36);
     check("limits.headroom_percent", &config.quota.per_day, &54_000);
     check("limits.reserve_percent", &config.quota.reserve_percent, &50);

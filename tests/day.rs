@@ -30,9 +30,10 @@ use zoom_qos_proxy::{
 const HOUR: u32 = 3_600;
 const MINUTE: u32 = 60;
 const SECOND: Duration = Duration::from_secs(1);
-/// The 60,000 calls a day of the business plan, less a tenth.
+/// The 60,000 calls a day of the business plan, less a headroom of 10 %.
 const A_DAY: u64 = 54_000;
-/// The interval at which `src/quota/rate.rs` permits calls with the business plan's limit of 40 a second, less a tenth.
+/// The interval at which `src/quota/rate.rs` permits calls with the business plan's limit of 40 a second, less a
+/// headroom of 10 %.
 const A_CALL_EVERY: Duration = Duration::from_micros(28_857);
 const A_CALL_TAKES: Duration = Duration::from_millis(100);
 const POLLED_EVERY: u32 = 30;
@@ -83,17 +84,17 @@ struct State {
 /// The outcome of a day.
 struct Seen {
     calls: u64,
-    /// When the last call of the day was made; `None` if calls were left.
+    /// The second of the day at which the last permitted call was made; `None` if calls were left.
     spent_at: Option<u32>,
     answers: u32,
     /// The number of answers with status 503.
     refused: u32,
     first_refused_at: Option<u32>,
-    /// When each meeting's last snapshot was fetched, and until when it was fresh.
+    /// For each meeting, the seconds of the day at which its last snapshot was fetched and became stale.
     last: Vec<(u32, u32)>,
     /// The largest stretch factor of any snapshot, for each minute.
     most: Vec<f64>,
-    /// One for every full minute, with its second of the day.
+    /// A forecast for every full minute, with its second of the day.
     forecasts: Vec<(u32, Forecast)>,
 }
 

@@ -15,7 +15,7 @@ const HOUR: u32 = 3_600;
 const DAY: u32 = 24 * HOUR;
 const LAST_MINUTE: u32 = DAY - 60;
 const DATE: u64 = 20_000;
-/// The business plan's 60,000 calls a day and 40 a second, less a tenth.
+/// The business plan's 60,000 calls a day and 40 a second, less a headroom of 10 %.
 const BUSINESS: Plan = Plan { per_day: 54_000, per_second: 36 };
 const TEAMS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -127,7 +127,7 @@ impl Day {
                     _ => by(at + 1) - by(at),
                 }
             };
-            // A call that finds no permit in its second waits for one.
+            // A call that finds no permit in its second waits for a later one.
             for (wanted, caller) in wanted.iter_mut().zip(&self.callers) {
                 *wanted += wants(caller);
             }
@@ -146,7 +146,7 @@ impl Day {
         }
     }
 
-    /// Starts a fetch of one call, if the rule permits it. Returns whether it does.
+    /// Starts a fetch of one call if the rule permits it, and returns whether it does.
     fn ask(&mut self, place: usize, at: u32) -> bool {
         let Some(Caller { name, exist, .. }) = self.callers.get(place).cloned() else { return false };
         let state = self.state(at);
@@ -441,7 +441,7 @@ fn a_renamed_caller_takes_no_more_than_its_part_of_the_reserves() {
     day.set_callers(greedy_from(&[("new", 1, 0), ("a", 1, 18 * HOUR), ("b", 1, 18 * HOUR)]));
     day.run(12 * HOUR..LAST_MINUTE);
     day.print("renamed at noon");
-    // At noon, 9,000 calls are left: the reserves of the two others. With the new name, three callers share them.
+    // At noon, 9,000 calls are left: the reserves of `a` and `b`. With the new name, three callers share them.
     day.assert_got("new", 3_000.0);
     for name in ["a", "b"] {
         day.assert_got(name, 1_500.0);
@@ -476,7 +476,7 @@ fn a_held_caller_is_not_held_beyond_midnight() {
     let callers = greedy_from(&[("scanner", 1, 0), ("a", 1, DAY)]);
     let callers = callers.into_iter().map(|caller| Caller { exist: false, ..caller }).collect();
     let mut day = Day::new(Plan { per_day: 120, per_second: 1 }, callers);
-    // The scanner is held after 50 s, and may then fetch every four hours.
+    // After 50 s, the scanner is held back: it may fetch only once every four hours.
     day.run(0..DAY - 10);
     let denied = day.rule.check("scanner", &day.state(DAY - 10)).err();
     let denied = denied.unwrap_or_else(|| panic!("it may still call"));
@@ -488,7 +488,7 @@ fn a_held_caller_is_not_held_beyond_midnight() {
 fn a_removed_caller_does_not_end_the_wait_of_the_others() {
     let mut day = business(greedy_from(&[("gone", 1, DAY)]));
     day.set_callers(greedy_from(&[("a", 1, 0), ("b", 1, 0)]));
-    // Both have drawn half of their reserves. Then other apps of the account use all calls but one.
+    // `a` and `b` draw half of their reserves. Then other apps of the account use all calls but one.
     day.left = 20_000;
     day.run(0..280);
     day.left = 1;

@@ -62,7 +62,8 @@ proptest! {
         let redacted = redact(&cleaned, hidden, form);
         let tree = Tree::parse(&cleaned);
         prop_assert_eq!(redacted.as_str(), print(&expected(&tree, hidden, form)));
-        // Redacting again changes nothing unless identities are hidden: a pseudonym of a pseudonym differs from it.
+        // Redacting again changes nothing unless identities are hidden: a pseudonym would be replaced by its own
+        // pseudonym.
         if !hidden.contains(FieldGroup::Identity) {
             prop_assert_eq!(redact(&redacted, hidden, form), redacted);
         }
@@ -274,7 +275,7 @@ fn sample(tree: &Tree) -> Tree {
     Tree::Object(entries.iter().map(entry).collect())
 }
 
-/// A value below `user_qos` under a key that says nothing about it.
+/// Redacts a value without a key, or one below `user_qos` whose key allows no more than `true`, `false` and `null`.
 fn sample_value(tree: &Tree) -> Tree {
     match tree {
         Tree::Text(_) => null(),
@@ -349,7 +350,7 @@ fn reference_pseudonym(person: &str) -> String {
     digest.iter().take(5).fold("p-".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// The bytes of a raw text: UTF-8, and three bytes for a lone surrogate.
+/// The bytes of a raw JSON string: UTF-8, with three bytes for a lone surrogate.
 fn wtf_8(raw: &str) -> Vec<u8> {
     let encoded = char::decode_utf16(units(raw)).map(|unit| match unit {
         Ok(character) => character.to_string().into_bytes(),

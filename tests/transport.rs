@@ -200,7 +200,7 @@ fn framed() -> impl Strategy<Value = Framed> {
     ]
 }
 
-/// A valid stream: interim responses, one response.
+/// A valid stream: this number of interim responses, and a final one.
 fn right(interim: usize, status: u16, headers: usize, body: &[u8], framed: &Framed) -> Vec<u8> {
     let mut stream: Vec<u8> = (0..interim)
         .flat_map(|number| {
@@ -315,7 +315,7 @@ proptest! {
 
     #[test]
     fn a_cut_answer_is_never_whole((stream, _, ends) in any_right(), at in any::<prop::sample::Index>()) {
-        // A body delimited by the close of its connection has no other end.
+        // A body that ends with its connection looks complete wherever it is cut.
         let cut = &stream[..at.index(stream.len())];
         prop_assert!(ends || ours(&[cut], true).is_err());
     }

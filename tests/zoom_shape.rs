@@ -28,7 +28,7 @@ fn zooms_documented_example_comes_back() {
     assert_comes_back(&format!("[{}]", zoom_sim::example_json()));
 }
 
-/// Each schema of a participant in Zoom's OpenAPI documents, with the example of every field.
+/// The file has a participant for each schema in Zoom's OpenAPI documents, with the example of every field.
 #[test]
 fn every_example_of_zooms_openapi_documents_comes_back() {
     let examples = include_str!("golden/openapi_examples.zoom.json");
