@@ -1,6 +1,6 @@
 //! How fast a page is cleaned, in Zoom's bytes, compared with parsing it into a tree and with validation alone.
 //!
-//! Absolute numbers depend on the machine; compare the three of one run.
+//! Absolute numbers depend on the machine. Compare only the results of one run.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::fmt::Write as _;

@@ -87,7 +87,7 @@ fn unpacked_as_it_is_read(bencher: Bencher<'_, '_>, size: (usize, usize)) {
     });
 }
 
-/// The last ten participants of a large meeting, as a slice of it is read.
+/// Decodes the last ten participants of a large meeting, as the request for its last slice does.
 #[divan::bench(args = [(100, 60), (1000, 60)])]
 fn last_slice_of_ten(bencher: Bencher<'_, '_>, size: (usize, usize)) {
     let snapshot = seal(&pages(size));

@@ -1,4 +1,5 @@
-//! The cost of the queue for permits by its length: one call joins, and then the first one is served or the new one leaves.
+//! The cost of the queue for permits, by its length. In each iteration, a call joins, and then the first call is served
+//! or the new one leaves.
 //!
 //! Every operation should take O(log n). Run: `cargo bench --bench queue`.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]

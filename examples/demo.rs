@@ -73,7 +73,7 @@ fn environment(arguments: &Arguments, sim: &Sim) -> Vec<(OsString, OsString)> {
     let keys = [
         ("SERVER__LISTEN", format!("127.0.0.1:{}", arguments.port)),
         ("SERVER__OPS_LISTEN", format!("127.0.0.1:{}", arguments.ops_port)),
-        // A demo has no load balancer that must first notice that it stops.
+        // A demo has no load balancer that needs time to notice the stop.
         ("SERVER__DRAIN_DELAY", "0s".to_owned()),
         ("SERVER__SHUTDOWN_TIMEOUT", "1s".to_owned()),
         ("ZOOM__API_BASE_URL", sim.api_base_url()),

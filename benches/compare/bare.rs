@@ -1,7 +1,7 @@
 //! The upper bound of this stack: actix-web answers with prepared bytes and the headers of a hit.
 //!
 //! `bare PLAIN_FILE GZIP_FILE…` serves each pair of files at `/0`, `/1` and so on, with one worker, and prints its address.
-//! No cache, no id, no log, no metrics: the difference to a hit is the cost of our code.
+//! It has no cache, log or metrics, so the difference between it and a hit is the cost of our code.
 #![expect(clippy::print_stdout, reason = "prints the address")]
 
 use std::{env, fs, io};

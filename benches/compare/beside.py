@@ -1,7 +1,7 @@
-"""Hits of a small meeting while a large one is downloaded as CSV again and again, by turns with hits alone.
+"""Hits of a small meeting, alone and while a large meeting is downloaded as CSV repeatedly. The two cases take turns.
 
-Each download differs in a parameter, so that none is answered from a kept view. curl shares the generator's processor, at the
-lowest priority.
+Each download has a different parameter, so that none is answered from a cached view. curl shares the load generator's processor,
+at the lowest priority.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from stage import ASKING, Service, child
 
 SECONDS = 2
 SMALL, LARGE = "90000000008", "90000000060"
-# A time before any meeting, so that the rows are all the same.
+# Times before any meeting, so that all downloads have the same rows.
 SINCE = "&since=2001-01-[01-28]T[00-23]:[00-59]:[00-59]Z"
 
 
@@ -39,7 +39,7 @@ def alone(*_):
 
 @contextlib.contextmanager
 def downloading(stage, service):
-    """Starts the downloads, and waits for the end of the first; yields what counts them."""
+    """Starts the downloads, and waits for the end of the first. Yields a function that returns their number, once they are stopped."""
     url = f"http://127.0.0.1:{service.port}/qos/{LARGE}?format=csv{SINCE}"
     credentials = ["--header", f"authorization: {Service.HEADERS['authorization']}"]
     curl = ["curl", "--silent", "--fail", "--output", "/dev/null", "--write-out", "%{size_download}\n", *credentials, url]
@@ -49,7 +49,7 @@ def downloading(stage, service):
             yield lambda: len(sizes)
         finally:
             curl.terminate()
-            # Those that ended since; the last line may be torn.
+            # Downloads that ended since the first one. The last line may be incomplete.
             sizes += [int(line) for line in curl.stdout.read().splitlines()[:-1]]
     if min(sizes) != max(sizes):
         raise RuntimeError(f"downloads of different sizes: {set(sizes)}")

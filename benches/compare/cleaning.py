@@ -1,4 +1,4 @@
-"""Cleaning: megabytes of Zoom's pages a processor second, beside other ways to read them; and what it allocates."""
+"""Cleaning: megabytes of Zoom's pages per processor second, compared with other ways to read them, and its allocations."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ import divan
 from load import in_turn
 from stage import MEASURED, Sim, built, child
 
-# Name, participants, samples; pages of ten participants are what Zoom sends.
+# Name, participants, samples, repetitions. Zoom sends pages of ten participants.
 SIZES = [("10 × 1", 10, 1, 400), ("10 × 60", 10, 60, 20), ("100 × 60", 100, 60, 2)]
 PYTHON = "import json, sys\nfor page in open(sys.argv[1]):\n    json.dumps(json.loads(page))"
 
@@ -20,7 +20,7 @@ def run(stage, quick):
     for number, (size, participants, samples, times) in enumerate(SIZES):
         meeting = str(93_000_000_000 + number)
         sim.add(meeting, participants, samples)
-        # The pages of a meeting of 100 are ten like the first.
+        # A meeting of 100 participants is read as ten copies of its first page.
         pages = [sim.page(meeting).replace(b"\n", b" ")] * (participants // 10)
         file = stage.write(f"pages-{number}", b"".join(page + b"\n" for page in pages))
         megabytes = os.path.getsize(file) / 1e6
@@ -45,5 +45,5 @@ def cpu_of(command):
 
 
 def allocations(quick):
-    """What a page takes, the median of divan's samples."""
+    """The allocations for a page: medians of divan's samples."""
     return divan.rows("allocations", samples=10 if quick else 100)

@@ -1,4 +1,4 @@
-"""What one of the divan benches says, read off the table that it prints: medians of times, and of allocations."""
+"""Runs a divan bench, and parses the table that it prints: medians of times and of allocations."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ MEDIAN = 2
 
 
 def rows(bench, samples):
-    """Of each bench with each of its arguments: name, argument, time, and allocations with their bytes, if it counts them."""
+    """Returns a row for each function and argument: both, the time in ns, and the number and bytes of allocations, if counted."""
     command = ["cargo", "bench", "--locked", "--quiet", "--bench", bench, "--", "--sample-count", str(samples)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     found = parsed(done.stdout)
@@ -22,7 +22,7 @@ def rows(bench, samples):
 def parsed(table):
     found, name, counts = [], None, []
     for line in table.splitlines():
-        # The tree's branches, then the columns, with the label in front of the first.
+        # Without the branches of the tree. The label is in front of the first column.
         cells = [cell.strip() for cell in re.sub(r"^[│├╰─ ]+", "", line).split("│")]
         if re.fullmatch(r"[a-z_]+", cells[0]):
             name = cells[0]
@@ -30,7 +30,7 @@ def parsed(table):
             found.append({"bench": name, "of": int(argument[1]), "ns": number(cells[MEDIAN]), "allocations": 0, "bytes": 0})
             counts = []
         elif cells[0].endswith(":"):
-            # Two lines follow: how many, and how many bytes.
+            # Two lines follow: the number of allocations, and their bytes.
             counts = ["allocations", "bytes"] if cells[0] in ("alloc:", "grow:") else []
         elif counts and found and len(cells) > MEDIAN:
             found[-1][counts.pop(0)] += number(cells[MEDIAN])

@@ -1,4 +1,4 @@
-"""What was measured, as documents: one page for people, the tables of medians, and every row as data.
+"""Writes the measurements as documents: one page for people, the tables of medians, and every row as data.
 
     docs/PERFORMANCE.md                  goals and what limits them
     docs/performance/measurements.md     medians, how they were measured, and why they are what they are
@@ -51,7 +51,7 @@ def write(parts, folder):
 
 
 def read(folder):
-    """What an earlier run wrote of each part."""
+    """The measurements of each part that earlier runs wrote below `folder`."""
     data = os.path.join(folder, "performance")
     parts = {}
     for name in sorted(os.listdir(data)):
@@ -72,7 +72,7 @@ def joined(texts):
 
 
 def as_json(measured):
-    """One line a row, so that a change of the data is readable."""
+    """JSON with one line for each row, so that a diff of the data is readable."""
     line = lambda value: json.dumps(value, ensure_ascii=False)
     members = []
     for name, value in measured.items():

@@ -1,4 +1,4 @@
-//! Serves hits over sockets, with log lines, from a cache of this many meetings: `filled MEETINGS`.
+//! Serves hits over sockets, with log lines, from a cache of `MEETINGS` meetings: `filled MEETINGS`.
 //!
 //! Listens with one worker and prints its address. There is no Zoom, so only cached meetings are served. Their numbers begin
 //! at `90000000000`, and all have the same small body.

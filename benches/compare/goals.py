@@ -15,7 +15,7 @@ BUSY = 40_000
 
 
 def in_short(parts):
-    """Four answers, each if its parts have been measured."""
+    """Up to four answers: those whose parts have been measured."""
     answers = {
         one_core: ["hits"], memory_in_short: ["memory"], cold_in_short: ["storm", "growth"], neighbours_in_short: ["neighbours"],
     }
@@ -141,7 +141,7 @@ def of_neighbours(neighbours):
         rows = [row for row in neighbours["rows"] if (row["cpus"], row["rate"]) == (cpus, BUSY)]
         where = f"{BUSY:,} hits/s on {'one CPU' if cpus == 1 else 'two CPUs'}"
         for name in ("fetches", "views"):
-            # In milliseconds, by round.
+            # 99th percentiles in milliseconds, by round.
             p99 = {who: [row["p99"] / 1000 for row in rows if row["neighbour"] == who] for who in ("alone", name)}
             bound = Ratio([busy / (2 * alone + more) for alone, busy in zip(*p99.values())], ratio.PERCENTILE)
             shown = f"{statistics.median(p99[name]):.1f} (alone {statistics.median(p99['alone']):.1f})"

@@ -1,4 +1,4 @@
-"""Growth: what a hit costs in a full cache, a flight of many participants, the queue when many wait, a second worker."""
+"""Growth: the cost of a hit in a full cache, of a flight of many participants, of a long queue, and of a second worker."""
 
 import http.client
 import subprocess
@@ -8,7 +8,7 @@ from load import REPORT, in_turn, measured, wrk
 from stage import CPUS, Service, Sim, built, callers_file
 
 FIRST = 90_000_000_000
-# Another meeting with each request, at random among all.
+# Each request is for a random meeting of all.
 AT_RANDOM = REPORT + """
 math.randomseed(7)
 request = function() return wrk.format("GET", string.format("/qos/%d", {first} + math.random(0, {meetings} - 1))) end
@@ -30,7 +30,7 @@ def hits_in_a_full_cache(stage, fillings, rounds, seconds):
     servers = []
     for meetings in fillings:
         command = [built("examples/filled"), str(meetings)]
-        # Its log goes where its address came from; a reader of its own takes it.
+        # The program's log goes to the same pipe as its address. `cat` empties the pipe.
         process = stage.start(command, environment=environment, says=r"listens on http://127.0.0.1:(\d+)")
         subprocess.Popen(["cat"], stdin=process.popen.stdout, stdout=subprocess.DEVNULL)
         text = AT_RANDOM.replace("{first}", str(FIRST)).replace("{meetings}", str(meetings))
@@ -47,7 +47,7 @@ def hits_in_a_full_cache(stage, fillings, rounds, seconds):
 
 
 def flights(stage, sizes, rounds):
-    """Processor time of whole flights, one after the other; the meeting is purged from the cache before each."""
+    """Processor time of whole flights, one after the other. Before each, the meeting is purged from the cache."""
     sim = Sim(stage)
     service = Service(stage, sim.url, server__wait="60s")
     operators = http.client.HTTPConnection("127.0.0.1", service.ops_port)
@@ -76,7 +76,7 @@ def flights(stage, sizes, rounds):
 
 
 def workers(stage, rounds, seconds):
-    """Requests a second and processor time with one worker and with two; both may use all processors, as may wrk."""
+    """Requests per second and processor time, with one worker and with two. The service may use all processors, wrk only one."""
     sim = Sim(stage)
     script = stage.write("report.lua", REPORT)
     meeting = FIRST + 8

@@ -1,7 +1,7 @@
-"""Hits: requests a second, and processor time for 100,000 of them; the service beside what others would install.
+"""Hits: requests per second, and processor time for 100,000 requests, of the service and of common alternatives.
 
-The measured program has one processor, the load generator the other. The programs take turns for several rounds, and ratios are
-taken within a round, because other work on a shared machine slows all of a round.
+The measured program has one processor, the load generator another. The programs take turns for several rounds. Ratios are taken
+within a round, because other work on a shared machine slows down all programs of a round.
 """
 
 import gzip
@@ -10,7 +10,7 @@ import statistics
 from load import REPORT, in_turn, measured, open_loop, wrk
 from stage import Bare, Nginx, Origin, Service, Sim, Varnish
 
-# wrk's least.
+# The minimum of wrk.
 SECONDS = 1
 # Name, meeting number, participants, samples of each participant.
 SIZES = [("8 KB", "90000000008", 1, 4), ("800 KB", "90000000800", 10, 46)]
@@ -51,7 +51,7 @@ def run(stage, quick):
             if coding == "gzip":
                 path = f"/packed-at-once/plain/{name}/0"
                 contestants.append(("nginx, compresses each time", nginx.process, nginx.port, path, accepts))
-            # Once for each before it counts: caches are filled, bodies unpacked, processors awake.
+            # A warm-up for each contestant fills caches, unpacks bodies and wakes processors.
             for _, _, port, path, headers in contestants:
                 wrk(port, path, 1, headers, report)
             for turn in range(rounds):
@@ -63,9 +63,9 @@ def run(stage, quick):
 
 
 def half_load(size, coding, contestants, rows, rounds):
-    """Latencies at planned times, at half the load that the slowest of the three caches can take.
+    """Latencies from planned times, at half the rate that the slowest of the three caches can serve.
 
-    The rounds are many and short: other work on the machine spoils a few of them, but no median."""
+    There are many short rounds. Other work on the machine spoils a few of them, but not the median."""
     three = [one for one in contestants if one[0] in ("zoom-qos-proxy", "nginx", "Varnish")]
     of = lambda who: [row for row in rows if (row["size"], row["coding"], row["who"]) == (size, coding, who)]
     rate = round(min(statistics.median(row["requests"] / row["us"] * 1e6 for row in of(who)) for who, *_ in three) / 2)

@@ -1,7 +1,8 @@
-"""Instructions: what a hit costs in user space, counted and not timed, so that other work on the machine moves nothing.
+"""Instructions: the cost of a hit in user space, counted rather than timed, so that other work on the machine does not matter.
 
-valgrind runs the program, counts each instruction under the name of its function, and how often one is not in a first-level
-cache like this processor's. It has no SHA instructions, and hashes a caller's key the long way: that is told apart.
+valgrind runs the program, and counts for each function its instructions and their misses in a first-level cache like this
+processor's. valgrind offers no SHA instructions, so hashing a caller's key takes more instructions than usual. Hashing is counted
+separately.
 """
 
 import collections
@@ -62,7 +63,7 @@ def run(stage, quick):
 
 
 def with_token(stage):
-    """A callers' file with an issuer, and a token of it. Only the first request verifies the signature."""
+    """Returns a callers' file with an issuer, and a token that it signed. Only the first request verifies the signature."""
     issuer = Issuer()
     caller = f'[[caller]]\nname = "by-token"\nsubject = "{SUBJECT}"\n'
     text = callers_file() + caller + issuers(stage.write("keys.json", issuer.keys()))
@@ -70,7 +71,7 @@ def with_token(stage):
 
 
 def count(stage, started, path, headers, requests):
-    """By crate: instructions for one request, and those of them that the first-level cache did not have."""
+    """Returns, by crate, the instructions for one request, and how many of them were not in the first-level cache."""
     file = stage.path("callgrind.out")
     server = started(["valgrind", "--tool=callgrind", "--quiet", "--cache-sim=yes", f"--callgrind-out-file={file}"])
     process = server.process
@@ -81,7 +82,7 @@ def count(stage, started, path, headers, requests):
     control(process, "--dump")
     ask.caller.close()
     process.stop()
-    # The dump that was asked for is the first; the one at the end has no number.
+    # The requested dump has the number 1. The dump at the program's end has none.
     counted = by_crate(file + ".1")
     os.remove(file + ".1")
     return {where: [number / requests for number in numbers] for where, numbers in counted.items()}
@@ -92,7 +93,7 @@ def control(process, what):
 
 
 class Asking:
-    """One connection that is kept, and asks the same thing again and again."""
+    """A persistent connection that repeats one request."""
 
     def __init__(self, port, path, headers):
         self.caller = socket.create_connection(("127.0.0.1", port))
@@ -115,7 +116,7 @@ class Asking:
 
 
 def by_crate(path):
-    """What functions took, their callees left out, summed by the crate in a function's name."""
+    """Sums each function's own cost, without that of its callees, by the crate in its name."""
     names, counted, current, skip = {}, collections.defaultdict(lambda: [0, 0]), None, False
     with open(path) as file:
         for line in file:
@@ -125,10 +126,11 @@ def by_crate(path):
                 if line.startswith("fn="):
                     current = names[found[1]]
             elif line.startswith("calls="):
-                # The line behind it is what the callee took.
+                # The next line has the callee's cost.
                 skip = True
             elif re.match(r"[+\-*\d]", line):
-                # A line of the program, instructions, reads, writes, misses among instructions and others; zeros at the end are left out.
+                # Source line, instructions, reads, writes, instruction misses, other misses. Trailing zeros are
+                # omitted.
                 numbers = [*map(int, line.split()[1:]), 0, 0, 0, 0]
                 if not skip:
                     of_crate = counted[crate(current)]
@@ -138,7 +140,7 @@ def by_crate(path):
     return counted
 
 
-# Functions of the C library that have no business of their own.
+# Functions of the C library that allocate or copy memory.
 C_LIBRARY = re.compile(r"malloc|free|calloc|realloc|_int_|mem(cpy|move|cmp|set|chr)|unlink_chunk|tcache|arena")
 
 

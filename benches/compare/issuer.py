@@ -1,6 +1,7 @@
 """A minimal issuer of signed tokens: a new RSA key, and tokens signed with it (RS256).
 
-Python's library cannot sign, and a package for it would have to be installed. The key exists only during a measurement.
+Python's standard library cannot sign, so this module avoids the installation of a package. The key exists only during a
+measurement.
 """
 
 import base64
@@ -14,7 +15,7 @@ URL, AUDIENCE, SUBJECT = "https://issuer.example", "zoom-qos-proxy", "system:ser
 BITS, EXPONENT = 2048, 65537
 # Most candidates have a small factor, which is cheap to find.
 SMALL_PRIMES = math.prod(number for number in range(3, 2000, 2) if all(number % below for below in range(3, number, 2)))
-# Precedes a SHA-256 in a signature (RFC 8017, 9.2).
+# The encoding of a SHA-256 digest in a signature begins with these bytes (RFC 8017, 9.2).
 SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")
 
 

@@ -1,6 +1,6 @@
 """The two load generators: wrk sends a request as soon as it has an answer, and open_loop.rs sends requests at planned times.
 
-wrk measures the greatest throughput. Its latencies are not used: while a program stops, wrk sends nothing, so it sees one late
+wrk measures the maximum throughput. Its latencies are not used. While a server stalls, wrk sends nothing, so it sees one late
 answer for each connection where independent callers would see hundreds.
 """
 
@@ -23,7 +23,7 @@ end
 
 
 def wrk(port, path, seconds, headers, script):
-    """Requests, how long they took in microseconds, and bytes."""
+    """Returns the number of requests, their duration in microseconds, and the bytes received."""
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", "30s", "-s", script]
     for name, value in dict(headers).items():
         command += ["-H", f"{name}: {value}"]
@@ -37,7 +37,7 @@ def wrk(port, path, seconds, headers, script):
 
 
 def open_loop(port, path, seconds, headers, rate):
-    """Requests, how long they took, and percentiles of the latencies since the planned times, all in microseconds."""
+    """Returns the number of requests, their duration, and percentiles of latencies. All times are in microseconds."""
     fields = [f"{name}: {value}" for name, value in dict(headers).items()]
     command = [built("examples/open_loop"), str(port), path, str(rate), str(seconds), str(CONNECTIONS), *fields]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=punctual)

@@ -1,7 +1,7 @@
-"""Memory: what each cached meeting adds to the resident size, and what the process takes without any.
+"""Memory: how much each cached meeting adds to the resident size, and the resident size without meetings.
 
-Each is filled through its own front door by one caller who accepts gzip, with as many meetings of the same size. nginx keeps
-the bodies in files, here in memory; they count. What several processes share counts once.
+One caller that accepts gzip fills each program over HTTP, with the same number of meetings of the same size. nginx keeps the
+bodies in files, here in memory. These files count. Memory that several processes share counts once.
 """
 
 import gzip
@@ -10,7 +10,7 @@ import time
 
 from stage import Nginx, Origin, Service, Sim, Varnish
 
-# Name, participants, samples, how many.
+# Name, participants, samples, number of meetings.
 SIZES = [("14 KB", 1, 8, 10_000), ("800 KB", 10, 46, 1_000)]
 
 
@@ -22,7 +22,7 @@ def run(stage, quick):
         service = Service(stage, sim.url, cache__max_bytes="8GiB")
         first = 94_000_000_000 + number * 1_000_000
         sim.add(first, participants, samples)
-        # One before the count: access token, compressors and buffers are there.
+        # Before the measurement, a first meeting creates the access token, compressors and buffers.
         _, plain = service.get(f"/qos/{first}")
         sim.forget_calls()
         if not number:
@@ -67,7 +67,7 @@ def run(stage, quick):
 
 
 def settled(process):
-    """The resident size once it no longer changes; caches tidy up once a second."""
+    """The resident size when it no longer changes. Caches free memory about once a second."""
     last = process.resident()
     for _ in range(20):
         time.sleep(1.2)

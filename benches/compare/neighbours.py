@@ -1,7 +1,7 @@
-"""Hits beside a busy neighbour: how late the hits of one caller become while the service works for another one.
+"""Hits beside a busy neighbour: how late the hits of one caller become while the service works for another caller.
 
-The neighbour either purges and fetches a large meeting in a loop, or asks for views of it that were not made before. Alone
-and beside the neighbour take turns. Latencies count from the planned time of a request; see load.py.
+The neighbour either purges and fetches a large meeting in a loop, or asks for views of it that were not made before. Runs with
+and without the neighbour take turns. Latencies count from the planned time of a request; see load.py.
 """
 
 import concurrent.futures
@@ -37,7 +37,7 @@ def run(stage, quick):
 
 def beside(service, work, rate, seconds):
     """The generator's numbers, and how many rounds the neighbour completed."""
-    # Both are in the cache.
+    # Puts both meetings into the cache.
     for meeting in (HIT, NEIGHBOUR):
         service.get(f"/qos/{meeting}", **{"accept-encoding": "gzip"})
     headers = {**Service.HEADERS, "accept-encoding": "gzip"}
@@ -52,7 +52,7 @@ def beside(service, work, rate, seconds):
 
 
 def loop(work, service, stop):
-    """Works until it is stopped, on the generator's processor at the lowest priority; returns the number of completed rounds."""
+    """Works until stopped, on the generator's processor at the lowest priority. Returns the number of completed rounds."""
     os.sched_setaffinity(0, ASKING)
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=120)
@@ -78,7 +78,7 @@ def fetch(connection, operators):
     ask(connection, f"/qos/{NEIGHBOUR}", **{"accept-encoding": "gzip"})
 
 
-# Other numbers make other views, which nobody has asked for yet.
+# A new number makes a view that was not requested before.
 fresh = itertools.count(1)
 
 

@@ -1,7 +1,7 @@
 """A network namespace for the measurements, with the congestion control that Linux uses by default.
 
-A machine may be set to bbr, which paces what it sends, also on the loopback. It makes nginx's sendfile look several times as
-expensive as it is elsewhere.
+A machine may be set to bbr, which paces sending even on the loopback interface. This makes nginx's sendfile several times more
+expensive than on other machines.
 """
 
 import ctypes
@@ -10,7 +10,8 @@ import os
 import socket
 import struct
 
-# A namespace may always use reno, and cubic if it is the machine's default or in tcp_allowed_congestion_control.
+# A namespace may always use reno. It may use cubic if that is the machine's default or in
+# tcp_allowed_congestion_control.
 CONTROLS = ["cubic", "reno"]
 SETTING = "/proc/sys/net/ipv4/tcp_congestion_control"
 CLONE_NEWUSER, CLONE_NEWNET = 0x1000_0000, 0x4000_0000

@@ -1,8 +1,8 @@
-//! Sends requests at planned times, whether or not earlier ones are answered. A latency counts from the planned time, so a
-//! server that stops for 20 ms makes every request late that is due meanwhile; wrk would have sent none.
+//! Sends requests at planned times, whether or not earlier ones are answered. A latency counts from the planned time.
+//! If a server stops for 20 ms, all requests that are due in this time are late; wrk would not have sent them.
 //!
-//! `open_loop PORT PATH REQUESTS_PER_SECOND SECONDS CONNECTIONS [NAME:VALUE…]` prints one JSON object. `late_p99` is by how much
-//! the generator itself missed its times: a measurement with much of it says nothing about the server.
+//! `open_loop PORT PATH REQUESTS_PER_SECOND SECONDS CONNECTIONS [NAME:VALUE…]` prints one JSON object. `late_p99` is
+//! the 99th percentile of the generator's own delays. If it is large, the measurement says nothing about the server.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -77,7 +77,7 @@ impl Load {
             while next <= now && next < end {
                 self.due.push_back(next);
                 self.late.push(now - next);
-                // Times between arrivals of callers that know nothing of each other.
+                // Independent callers send requests at exponentially distributed intervals.
                 next += Duration::from_secs_f64(-(1.0 - fastrand::f64()).ln() / rate);
             }
             self.send();
@@ -138,7 +138,7 @@ impl Load {
 
 struct Connection {
     stream: TcpStream,
-    /// The planned time of the request that is sent.
+    /// The planned time of the request in flight.
     planned: Option<Instant>,
     /// The head of the response so far.
     head: Vec<u8>,
@@ -148,7 +148,7 @@ struct Connection {
 
 impl Connection {
     /// Connects and gets a first response, so that no measured request waits until the server accepts its connection.
-    /// Servers take 5 ms to accept 64 connections, and half a percent of a second's requests are due in that time.
+    /// Accepting 64 connections takes 5 ms, and half a percent of a second's requests are due in that time.
     fn open(port: u16, request: &[u8]) -> Self {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_nodelay(true).unwrap();

@@ -1,10 +1,10 @@
-"""Where nginx and Varnish fetch: the service's own bytes, after a while. `origin.py FOLDER`.
+"""The upstream of nginx and Varnish: serves the service's own bytes after a delay. `origin.py FOLDER`.
 
     /plain/NAME/…/MS   FOLDER/NAME as it is, after MS milliseconds
-    /gzip/NAME/…/MS    FOLDER/NAME.gz, as gzip
-    /count             how many were asked for since the last time
+    /gzip/NAME/…/MS    FOLDER/NAME.gz, with Content-Encoding: gzip, after MS milliseconds
+    /count             the number of requests for files since the last /count
 
-What stands between makes it another address: there are as many meetings as one likes.
+The segments between NAME and MS are ignored. With different segments, one file stands for any number of meetings.
 """
 
 import asyncio

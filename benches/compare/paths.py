@@ -1,7 +1,7 @@
-"""Other paths and other callers beside the plain hit: the cost of a response that is kept, and of making one.
+"""Other paths and callers, compared with the plain hit: the cost of a cached response, and of making a response.
 
-Kept: a meeting of 8 KB, all forms in turn, at full load. Made: a meeting of a hundred participants and an hour, one request after
-the other; each asks for a view that has not been made before.
+Cached responses: a meeting of 8 KB, all forms in turn, at full load. Made responses: a meeting of 100 participants and an hour,
+one request after the other, each for a view that has not been made before.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ SMALL, LARGE = "90000000008", "90000000060"
 HIDING_KEY = "zqp_" + "h" * 43
 ZOOM = "/v2/metrics/meetings/{id}/participants/qos"
 PLAIN = "/qos/{id}"
-# The same for all, so that only the paths differ.
+# All requests accept gzip, so that only the paths differ.
 CODING = {"accept-encoding": "gzip"}
 KEPT = [
     ("hit", PLAIN, "key"),
@@ -54,7 +54,7 @@ def run(stage, sim, report, quick):
     kept = []
     for turn in range(rounds):
         for form, path, caller in in_turn(KEPT, turn):
-            # Makes the view, if it is not kept any more.
+            # Makes the view if it is no longer cached.
             one_by_one(service, [path.format(id=SMALL)], headers[caller])
             numbers = measured(service.process, wrk, service.port, path.format(id=SMALL), 1, headers[caller], report)
             kept.append({"form": form, "round": turn, **numbers})

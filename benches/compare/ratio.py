@@ -1,14 +1,15 @@
 """Ratios of two sides that are measured in turn, and whether their rounds agree.
 
-The true median lies between two of the rounds' ratios with a probability of 95 % (the interval of the sign test). If both ratios
-are within the claim, the median is printed, otherwise both. Example with a claim of 10 %: nine rounds between 1.35 and 1.47, of
-which the second is 1.36 and the eighth 1.46, are printed as 1.41; with an eighth of 1.60, as "varies, 1.36 to 1.60".
+The true median lies between two of the rounds' ratios with a probability of 95 % (the interval of the sign test). A claim is the
+accepted difference between the median and these two ratios. If both are within the claim, the median is printed, otherwise both
+ratios. Example with a claim of 10 %: nine rounds have ratios from 1.35 to 1.47, the second is 1.36, and the eighth is 1.46. They
+are printed as 1.41. If the eighth were 1.60, "varies, 1.36 to 1.60" would be printed.
 """
 
 import math
 import statistics
 
-# The claims, as factors.
+# The largest accepted factor between the median and an end of its interval, by what is measured.
 CPU, TIME, PERCENTILE = 1.1, 1.1, 1.3
 
 
@@ -40,7 +41,7 @@ def yes_or_no(is_met):
 
 
 def interval(values):
-    """Of nine values the second and the eighth; of fewer than nine the least and the greatest."""
+    """The ends of the interval: the second and the eighth of nine values; the smallest and the largest of fewer than nine."""
     values, cut = sorted(values), 0
     while tail(len(values), cut + 1) <= 0.025:
         cut += 1
@@ -53,7 +54,7 @@ def tail(number, at_most):
 
 
 def per_round(rows, name, ours, other, value, claim):
-    """One's value divided by the other's, in each round."""
+    """The value of `ours` divided by that of `other`, in each round."""
     by_round = {}
     for row in rows:
         by_round.setdefault(row["round"], {})[row[name]] = value(row)

@@ -1,11 +1,11 @@
-"""Measures the service beside what others would install: `make bench`.
+"""Measures the service and common alternatives: `make bench`.
 
     run.py [--quick] [--write] [--part PART]…
 
-Everything that the parts need is installed and built first. Then the parts run in a network namespace of their own, if that is
-allowed (network.py), and write what they measured to target/compare/PART.json. With `--write`
-(`make bench WRITE=1`) the documents are made of these files, and of docs/performance/PART.json for parts that were not measured
-here. Without it the tables of the measured parts are printed. `--quick` proves that everything works and measures next to nothing.
+First installs and builds everything that the parts need. Then runs the parts, in their own network namespace if that is allowed
+(network.py). Each part writes its measurements to target/compare/PART.json. `--write` (`make bench WRITE=1`) makes the documents
+of these files, and of docs/performance/PART.json for parts that were not measured here. Without `--write`, prints the tables of the
+measured parts. `--quick` only proves that everything works: it measures too briefly for meaningful figures.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import document
 import network
 from stage import CPUS, ROOT, Stage
 
-# With the names of functions, by which instructions are told apart; otherwise the release profile.
+# The release profile with function names, which assign instructions to crates.
 BUILD = ["cargo", "build", "--profile", "bench", "--locked", "--workspace"]
 # Each part's foreign programs, examples of this crate (None: the part builds its own), and benches.
 NEEDS = {
@@ -41,7 +41,7 @@ NEEDS = {
     "start": ([], None, []),
 }
 PARTS = list(NEEDS)
-# How each program says its version.
+# The command that prints each program's version, and the pattern that finds it.
 VERSIONS = {
     "rustc": (["rustc", "--version"], r"rustc (\S+)"),
     "wrk": (["wrk", "-v"], r"wrk (?:debian/)?(\S+)"),
@@ -63,7 +63,7 @@ def prepare(part):
     if examples is None:
         commands.append(["cargo", "fetch", "--locked"])
     else:
-        # Examples in a build of their own: their dependencies enable features that the service does not have.
+        # Examples are built separately, because their dependencies enable features that the service does not have.
         commands.append([*BUILD, "--bins"])
         if examples:
             commands.append([*BUILD, *(word for example in examples for word in ("--example", example))])
@@ -99,7 +99,7 @@ def main():
 
 
 def report(arguments, folder):
-    """Prints what was measured; with --write the documents are written, with what they say of the other parts."""
+    """Prints the measured parts. With --write, writes the documents instead, with earlier measurements of all other parts."""
     docs = os.path.join(ROOT, "docs")
     parts = document.read(docs) if arguments.write else {}
     for part in PARTS if arguments.write else arguments.part or PARTS:
@@ -116,7 +116,7 @@ def report(arguments, folder):
 
 
 def circumstances(part):
-    """When and on what it was measured."""
+    """The date, commit, machine and versions of a measurement."""
     with open("/proc/cpuinfo") as file:
         model = re.search(r"model name\s*: (.*)", file.read())[1]
     with open("/proc/meminfo") as file:

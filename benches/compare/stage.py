@@ -1,7 +1,7 @@
-"""What is measured, started: the service, its imitation of Zoom, nginx, Varnish, an origin; and what each of them takes.
+"""Starts the programs of a measurement: the service, the simulator of Zoom, nginx, Varnish, an origin. Reads their use of
+processors and memory.
 
-All listen on 127.0.0.1 and on free ports, keep what they write below one temporary folder, and are gone at the end.
-Nothing here knows what is measured.
+All listen on free ports of 127.0.0.1, write below one temporary folder, and are stopped at the end.
 """
 
 import ctypes
@@ -27,10 +27,10 @@ PR_SET_PDEATHSIG = 1
 
 
 class Stage:
-    """Everything that was started, and where it writes. A context: what is left at its end is stopped."""
+    """A context with all started programs and their folder. Its end stops the programs and deletes the folder."""
 
     def __enter__(self):
-        # In memory: a disk has no part in this.
+        # In memory, so that no disk affects the measurements.
         self.folder = tempfile.mkdtemp(prefix="compare-", dir="/dev/shm")
         os.chmod(self.folder, 0o755)
         self.started = []
@@ -57,7 +57,7 @@ class Stage:
 
 
 def child(cpus):
-    """What happens in a child before its program: its processors, and that it does not outlive this process."""
+    """Returns a function for a child to call before its program: sets its processors, and stops it when this process ends."""
 
     def prepare():
         os.sched_setaffinity(0, cpus)
@@ -73,7 +73,7 @@ class Process:
         self.drain = None
         output = subprocess.DEVNULL
         if log:
-            # A log goes into a pipe that somebody reads, as a container's does.
+            # The log goes into a pipe that another process reads, as in a container.
             self.drain = subprocess.Popen(
                 ["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=child(ASKING)
             )
@@ -103,19 +103,20 @@ class Process:
         return self.errors.read().decode(errors="replace")[-2000:].strip()
 
     def pids(self):
-        """It and all below it."""
+        """The ids of the process and of all its descendants."""
         below, found = children(), [self.popen.pid]
         for pid in found:
             found.extend(below.get(pid, []))
         return found
 
     def cpu_seconds(self):
-        """Time on a processor, user and system, of all threads, also of those that have ended."""
-        # The clock of a process as clock_getcpuclockid(3) makes it: the scheduler's account, in nanoseconds.
+        """Processor time, user and system, of all threads, including those that have ended."""
+        # The id of the process's clock, as clock_getcpuclockid(3) makes it. The scheduler counts this time in
+        # nanoseconds.
         return sum(time.clock_gettime(~pid << 3 | 2) for pid in self.pids())
 
     def resident(self):
-        """Bytes in memory, what several processes share counted once."""
+        """Resident bytes. Memory that several processes share counts once."""
         total = 0
         for pid in self.pids():
             with open(f"/proc/{pid}/smaps_rollup") as file:
@@ -157,7 +158,7 @@ def free_port():
 
 
 def wait_until_answered(port, process, path="/", within=20):
-    """Until anything is answered there."""
+    """Waits until the port answers with any status."""
     end = time.monotonic() + within
     while True:
         try:
@@ -172,11 +173,11 @@ def wait_until_answered(port, process, path="/", within=20):
             time.sleep(0.005)
 
 
-# ---- the imitation of Zoom ----
+# ---- the simulator of Zoom ----
 
 
 class Sim:
-    """The imitation of Zoom, with meetings on order."""
+    """The simulator of Zoom, to which meetings can be added."""
 
     def __init__(self, stage, *, latency_ms=0, per_second=1_000_000, cpus=ASKING):
         limits = ["--per-second", str(per_second), "--per-day", "100000000"]
@@ -198,7 +199,7 @@ class Sim:
         self.control("POST", "/_sim/meetings", order)
 
     def calls(self):
-        """Of pages, and how the sum would be if each were made once."""
+        """The recorded calls to the QoS endpoints."""
         calls = self.control("GET", "/_sim/calls")
         return [call for call in calls if call["kind"] == "qos"]
 
@@ -206,7 +207,7 @@ class Sim:
         self.control("DELETE", "/_sim/calls")
 
     def page(self, meeting):
-        """One of Zoom's pages, as Zoom sends it."""
+        """The first page of a meeting, as Zoom sends it."""
         grant = urllib.request.Request(
             self.url + "/oauth/token",
             data=b"grant_type=account_credentials&account_id=sim-account",
@@ -222,7 +223,7 @@ class Sim:
 
 
 class Service:
-    """The service as it is deployed: with caller keys, metrics and the log of requests on."""
+    """The service as it is deployed, with caller keys, metrics and the request log."""
 
     HEADERS = {"authorization": f"Bearer {CALLER_KEY}"}
 
@@ -255,7 +256,7 @@ class Service:
             wait_until_answered(self.ops_port, self.process, "/healthz")
 
     def get(self, path, **headers):
-        """Its status, headers and body."""
+        """The response, which has the status and headers, and its body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.request("GET", path, headers={**self.HEADERS, **headers})
         answer = connection.getresponse()
@@ -269,7 +270,7 @@ class Service:
 
 
 def callers_file():
-    """One caller whose key is known here, and nine others: a key is looked for among those of a small company."""
+    """Ten callers, as a small company may have. Requests use the key of the first, CALLER_KEY."""
     import hashlib
 
     keys = [CALLER_KEY, *(f"another-{number}" for number in range(9))]
@@ -286,7 +287,7 @@ def built(name):
 
 
 class Bare:
-    """actix-web with nothing around it; place N has the Nth pair of files."""
+    """A bare actix-web handler. `/N` has the Nth pair of files, counted from 0."""
 
     def __init__(self, stage, pairs, *, under=()):
         command = [*under, built("examples/bare"), *(file for pair in pairs for file in pair)]
@@ -328,7 +329,7 @@ http {{
         self.port = free_port()
         self.folder = stage.path(f"nginx-{self.port}")
         os.mkdir(self.folder)
-        # Its worker is another user, if this one is root.
+        # nginx's worker may run as another user.
         os.chmod(self.folder, 0o777)
         text = self.CONFIGURATION.format(folder=self.folder, origin=origin, port=self.port)
         if os.getuid() == 0:
@@ -339,7 +340,7 @@ http {{
         wait_until_answered(self.port, self.process)
 
     def stored(self):
-        """Bytes in memory that its files take."""
+        """The bytes that the cached files take, in memory."""
         total = 0
         for folder, _, files in os.walk(os.path.join(self.folder, "cache")):
             total += sum(os.stat(os.path.join(folder, name)).st_blocks * 512 for name in files)
@@ -347,7 +348,7 @@ http {{
 
 
 class Varnish:
-    """Varnish with its cache in memory (malloc); its log is the one that it always writes, to shared memory."""
+    """Varnish with its cache in memory (malloc). Its only log is the one that it always writes to shared memory."""
 
     VCL = """
 vcl 4.1;
@@ -370,7 +371,7 @@ sub vcl_deliver {{ set resp.http.X-Request-Id = req.xid; }}
 
 
 class Origin:
-    """Serves files as a slow server would: /plain/NAME and /gzip/NAME, each after so many milliseconds."""
+    """A slow upstream that serves the files of a folder; see origin.py."""
 
     def __init__(self, stage, folder, *, cpus=ASKING):
         script = os.path.join(os.path.dirname(__file__), "origin.py")
@@ -378,6 +379,6 @@ class Origin:
         self.address = self.process.said[1]
 
     def count(self):
-        """Requests since the last time that this was asked."""
+        """The number of requests since the last call of this method."""
         with urllib.request.urlopen(f"http://{self.address}/count") as answer:
             return int(answer.read())

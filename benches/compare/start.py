@@ -1,4 +1,4 @@
-"""Start: from exec to the first answer, on either listener; how large the program is, and how long it takes to build."""
+"""Start: the time from exec to the first answer, the size of the program, and the time to build it."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ from stage import ROOT, Service
 def run(stage, quick):
     rounds = 2 if quick else 20
     if quick:
-        # Any program will do, and a build from nothing takes minutes.
+        # Any build will do, and a release build from scratch takes minutes.
         target = os.path.join(ROOT, "target")
         build(target, "dev")
         program = os.path.join(target, "debug", "zoom-qos-proxy")
         return {"rows": starts(stage, program, rounds), "program": [{"bytes": os.path.getsize(program)}]}
-    # One build from nothing gives its time and the program.
+    # One build from scratch gives the build time and the program.
     target = os.path.join(ROOT, "target", "compare", "build")
     shutil.rmtree(target, ignore_errors=True)
     try:
@@ -30,7 +30,7 @@ def run(stage, quick):
 
 
 def starts(stage, program, rounds):
-    """Seconds from exec to the first answer, of each round."""
+    """Seconds from exec to the first answer of the operators' listener, in each round."""
     rows = []
     for turn in range(rounds):
         # Nothing listens there, so the service gets no access token. The first answers need none.
@@ -60,7 +60,7 @@ def first_answer(process, port, path):
 
 
 def build(target, profile):
-    """Seconds to build the service, with those of its dependencies that are not in this folder yet."""
+    """Builds the service, and those of its dependencies that `target` does not have yet. Returns the seconds that this took."""
     began = time.monotonic()
     command = ["cargo", "build", "--profile", profile, "--locked", "--quiet", "--bin", "zoom-qos-proxy", "--target-dir", target]
     subprocess.run(command, cwd=ROOT, check=True)

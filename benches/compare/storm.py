@@ -1,7 +1,8 @@
-"""Cold storms: many callers at once want what nobody has yet, and the upstream is slow.
+"""Cold storms: many callers ask for uncached meetings at the same time, and the upstream is slow.
 
-How many calls it takes, and how long until the last caller has an answer; the same through nginx and Varnish, and by callers
-who ask the upstream themselves. Connections are open before the storm, and an access token is at hand.
+Measures the number of calls to the upstream, and the time until the last caller has its answer. Compares the service with nginx,
+with Varnish, and with callers that ask the upstream themselves. Connections are opened before the storm, and the service already
+has an access token.
 """
 
 import gzip
@@ -21,7 +22,7 @@ HEADER_END = b"\r\n\r\n"
 
 
 def storm(port, paths, headers):
-    """Asks for all paths at once, each on a connection of its own. Seconds until the first answer and until the last."""
+    """Requests all paths at the same time, each on its own connection. Returns the seconds to the first answer and to the last."""
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     selector, waiting = selectors.DefaultSelector(), []
     for path in paths:
@@ -74,10 +75,10 @@ def run(stage, quick):
     callers, rounds = (100, 1) if quick else (1000, 6)
     fresh = iter(range(91_000_000_000, 92_000_000_000))
     sim = Sim(stage, latency_ms=LATENCY_MS, per_second=1_000_000)
-    # Nobody is busy here but for a moment: all may use the whole machine.
+    # A storm is short, and nothing else is measured at the same time, so every program may use the whole machine.
     whole_machine = {"cpus": set(CPUS)}
     service = Service(stage, sim.url, server__wait="60s", **whole_machine)
-    # At the limits of Zoom's plan.
+    # Limited to the calls of Zoom's business plan, less a headroom of 10 %.
     limited = Service(
         stage,
         sim.url,
@@ -103,7 +104,7 @@ def run(stage, quick):
     accepts = {"accept-encoding": "gzip"}
 
     def through(port, name, number, meetings, milliseconds):
-        """Of callers of a cache, or of the origin itself. A path nobody asked for before."""
+        """A storm on a cache, or on the origin itself, for paths that were not requested before."""
         marks = [next(fresh) for _ in range(meetings)]
         origin.count()
         first, took = storm(port, [f"/gzip/{name}/{marks[n % meetings]}/{milliseconds}" for n in range(number)], accepts)

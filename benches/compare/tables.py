@@ -1,4 +1,4 @@
-"""The tables of each part: medians over the rounds, and ratios to what was measured in turn."""
+"""The tables of each part: medians over the rounds, and ratios of programs that were measured in turn."""
 
 import statistics
 
@@ -7,7 +7,7 @@ from ratio import per_round
 
 
 def tables_of():
-    """What makes the tables of each part."""
+    """The function that makes the tables of each part."""
     return {
         "hits": hits, "instructions": instructions, "storm": storm, "cleaning": cleaning, "large": large, "memory": memory,
         "growth": growth, "views": views, "neighbours": neighbours, "start": start,

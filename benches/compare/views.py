@@ -1,8 +1,9 @@
-"""Views: answers made from a snapshot on demand, beside the same slice of it as it is kept.
+"""Views: answers that are made from a snapshot on demand.
 
-Ten participants of an hour, by turns in each form. A view is kept for some seconds, so a second measurement asks for each page of
-a large meeting once, when no page has been made, and takes the time to the first byte and to the last. A third one takes the time
-of a small meeting's hits while the large one is downloaded. The other paths and callers are in paths.py.
+The first measurement compares a page in Zoom's shape with the same slice of `/qos`: ten participants of an hour, in turn. It reads
+mostly cached pages. The second asks once for each page of the meeting before it has been made, and measures the time to the first
+byte and to the last. The third measures a small meeting's hits while the large meeting is downloaded. Other paths and callers are
+in paths.py.
 """
 
 import http.client
@@ -45,11 +46,11 @@ def run(stage, quick):
 
 
 def first_bytes(service, rounds):
-    """Milliseconds to the first and the last byte of each page of the meeting, none of which has been made before."""
+    """Milliseconds to the first and the last byte of each page of the meeting. No page has been made before."""
     rows = []
     for turn in range(rounds):
         connection = http.client.HTTPConnection("127.0.0.1", service.port)
-        # Another size each time, so that no page of another round is this one.
+        # The page size differs in each round, so no page is already cached from another round.
         path, page = f"{ZOOM.split('?')[0]}?page_size={SIZE + turn}", 0
         while path:
             began = time.perf_counter()
