@@ -57,11 +57,12 @@ COPY --from=build --chown=65532:65532 /out/state/ /var/lib/
 # In a container both listeners must accept connections from outside; docs/OPERATIONS.md says who should reach them.
 ENV QOS_PROXY__SERVER__LISTEN=0.0.0.0:8080 \
     QOS_PROXY__SERVER__OPS_LISTEN=0.0.0.0:9090
-# Two heaps, and large blocks outside of them: glibc then returns what is freed, and a full cache takes a third less memory.
+# Two malloc arenas, and blocks of 512 KiB or more outside of them. glibc then returns freed memory, so a full cache takes a third
+# less memory.
 ENV GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=524288:glibc.malloc.trim_threshold=524288
 EXPOSE 8080 9090
 WORKDIR /
-# By number, so that Kubernetes can verify that it is not root.
+# As a number, so that Kubernetes can verify that the user is not root.
 USER 65532:65532
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
@@ -69,7 +70,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
 ENTRYPOINT ["/usr/local/bin/zoom-qos-proxy"]
 
 # ---- the simulated Zoom, for trials: --target zoom-sim ----
-# The simulator has a build of its own: built together, the service's libraries would also get the features that the simulator needs.
+# The simulator is built separately. In one build, cargo would also enable the features that it needs in the service's libraries.
 FROM dependencies AS build-zoom-sim
 COPY zoom-sim/src zoom-sim/src
 RUN cargo build --release --locked --package zoom-sim
