@@ -1,4 +1,4 @@
-// Deliberately wrong pages, in which every checker must find its fault.
+// A deliberately wrong page. Every checker must find its fault in it.
 
 import { createServer } from 'node:http'
 import { once } from 'node:events'
@@ -7,7 +7,8 @@ import { misdeeds, tab } from './watched.mjs'
 import { accessibility, markup, policy } from './verdicts.mjs'
 
 const POLICY = "default-src 'none'; img-src *; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-// A picture from another host without an alternative text, grey text on grey, a script that the policy forbids, an open element.
+// The page has a picture from another host without alternative text, grey text on grey, a script that the policy forbids,
+// and an unclosed element.
 const PAGE = `<!doctype html><html><head><title>Wrong</title></head><body><main><h1>Wrong</h1>
 <img src="http://192.0.2.1/picture.png"><p style="color:#aaa;background:#bbb">grey</p><script>window.ran = true</script>
 <div></main></body></html>`

@@ -74,7 +74,7 @@ function * differences ({ begin, step, rows }, participants, summary) {
   }
 }
 
-/** Each group of each sample with a number in it: within its limits (0), over (1), or far over (2). */
+/** The level of each group of each sample that contains a number: within its limits (0), over (1), or far over (2). */
 function levels ({ user_qos: samples }, limits) {
   return (samples ?? []).flatMap(sample => Object.entries(sample).flatMap(([group, values]) => {
     const numbers = Object.entries(values ?? {}).filter(([, value]) => Number.isFinite(value))
@@ -85,7 +85,7 @@ function levels ({ user_qos: samples }, limits) {
   }))
 }
 
-/** Deliberate mistakes, which must be found. */
+/** Yields a finding for each deliberate mistake that is not found. */
 function * controls (drawn, participants, summary) {
   const moved = structuredClone(drawn)
   const strip = moved.rows[0].strips.cpu

@@ -1,4 +1,5 @@
-// Every kind of page in every look: what other projects' checkers say, what the browser says, and a picture.
+// Shows each kind of page in several looks. Runs other projects' checkers, collects the browser's errors, and takes a
+// picture.
 
 import { OUT } from './modules.mjs'
 import { accessibility, markup, policy } from './verdicts.mjs'

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The pages in Debian's Chromium, against the service and the simulator of Zoom; see scripts/browser.
+// Checks the pages in Debian's Chromium, against the service and the simulator of Zoom; see scripts/browser.
 //
 //   run.mjs SERVICE_BINARY SIM_BINARY CHROMIUM [CHECK...]
 //

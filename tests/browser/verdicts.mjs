@@ -30,7 +30,7 @@ export async function * markup (html) {
 
 const DIRECTIVES = { 'default-src': "'none'", 'base-uri': "'none'", 'frame-ancestors': "'none'", 'form-action': "'self'" }
 
-/** The policy that a page is sent with. */
+/** Checks the Content-Security-Policy of a page. */
 export function * policy (header) {
   if (!header) return yield 'there is no Content-Security-Policy'
   const { csp } = new CspParser(header)

@@ -32,7 +32,7 @@ export async function * noScript ({ browser, scene: { service } }) {
   yield * switched(browser, service)
 }
 
-/** Runs in the page: all texts, also of closed rows, without elements that exist only with or only without script. */
+/** Runs in the page. Returns all text, including that of closed rows, but not of elements that need script or its absence. */
 function read () {
   const copy = document.body.cloneNode(true)
   copy.querySelectorAll('script, noscript, .lines, #refresh').forEach(each => each.remove())
@@ -82,14 +82,14 @@ export async function * keyboard ({ browser, scene: { service } }) {
   yield * typed(browser, service)
 }
 
-/** Runs in the page: what Tab must reach; of a group of radio buttons only the chosen one. */
+/** Runs in the page. Returns the elements that Tab must reach: of a group of radio buttons, only the chosen one. */
 function controlsOfPage () {
   window.found = [...document.querySelectorAll('a[href], button, input, summary, [tabindex="0"]')].filter(each =>
     each.checkVisibility({ contentVisibilityAuto: false }) && !(each.type === 'radio' && !each.checked))
   return window.found.map(each => each.outerHTML.slice(0, 60))
 }
 
-/** Runs in the page. */
+/** Runs in the page. Returns the index of the focused element, and whether it and its outline are visible. */
 function focused () {
   const { activeElement } = document
   const { outlineStyle, outlineWidth } = window.getComputedStyle(activeElement)
@@ -102,7 +102,7 @@ async function * typed (browser, service) {
   const page = await tab(browser)
   await page.goto(`${service.origin}/`)
   await page.getByRole('textbox').focus()
-  // With the separators that Zoom shows in meeting numbers.
+  // Type the number with the separators that Zoom shows in meeting numbers.
   await page.keyboard.type(MEETING.replace(/(\d{3})(\d{4})/, '$1 $2-'))
   await page.keyboard.press('Tab')
   await page.keyboard.press('ArrowDown')
@@ -122,7 +122,7 @@ async function * typed (browser, service) {
   await page.close()
 }
 
-/** With a caller's name and key, as a browser asks for them, the page opens, and so do its downloads. */
+/** With a caller's name and key in the browser's password dialog, the page opens, and its downloads work. */
 export async function * signedIn ({ browser, scene: { keyed, credentials, service } }) {
   const page = await tab(browser, { httpCredentials: credentials, acceptDownloads: true })
   await page.goto(keyed.page(UUID, '?type=past'))
@@ -137,7 +137,7 @@ export async function * signedIn ({ browser, scene: { keyed, credentials, servic
   await page.close()
 }
 
-/** A thousand participants for an hour: not too large, soon painted, and nothing slow afterwards. */
+/** The page of 1,000 participants and an hour is not too large, is painted soon, and stays fast. */
 export async function * large ({ browser, scene: { service } }) {
   const url = service.page(LARGE, '?type=past')
   const bytes = await sizeOf(url)
@@ -167,7 +167,7 @@ async function sizeOf (url) {
   return bytes
 }
 
-/** Runs in the page: milliseconds since the navigation, and of a click until the next frame. */
+/** Runs in the page. Returns milliseconds: from the response to the first paint and to the end, and from a click to the next frame. */
 async function painted () {
   const frame = () => new Promise(resolve => window.requestAnimationFrame(() => setTimeout(resolve)))
   await frame()

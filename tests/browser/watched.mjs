@@ -1,4 +1,4 @@
-// Chromium, and pages of which every request, error and violation of the policy is kept.
+// Starts Chromium, and opens pages whose requests, errors and policy violations are recorded.
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,7 +30,7 @@ export async function launch (executablePath, folder) {
   })
 }
 
-/** Opens a tab with these options of a context, and keeps what it does in `seen`. */
+/** Opens a tab with these context options, and records in `seen` what the page does. */
 export async function tab (browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: 'en-GB', timezoneId: 'UTC', ...options })
   context.setDefaultTimeout(PATIENCE_MS)

@@ -50,7 +50,7 @@ def patched(target, patch):
 
 
 def fields(message):
-    """(number, bytes) of the fields of a protobuf message; only those with a length."""
+    """(number, bytes) of each field of a protobuf message that has a length."""
     at = 0
 
     def varint():
@@ -123,7 +123,7 @@ class Api(http.server.ThreadingHTTPServer):
         return found
 
     def scale(self, kind, name, replicas):
-        """Sets the replicas as an autoscaler does. From then on, a server-side apply with another number is a conflict."""
+        """Sets the replicas as an autoscaler does. After that, a server-side apply with another number is a conflict."""
         self.get(kind, name)["spec"]["replicas"] = replicas
         self.scaled.add((kind, name))
 

@@ -18,7 +18,7 @@ CHART = ROOT / "helm/zoom-qos-proxy"
 CI = sorted(CHART.glob("ci/*-values.yaml"))
 VENV = pathlib.Path(sys.executable).parent
 HELM = VENV / "helm"
-# Missing where scripts/chart-tests cannot install it.
+# Does not exist if scripts/chart-tests cannot install it on this machine.
 HELM4 = ROOT / "target/chart/helm4/bin/python"
 NODE = ROOT / "target/chart/node"
 SERVICE = pathlib.Path(os.environ["SERVICE_BINARY"])
@@ -176,7 +176,7 @@ def merged(*layers):
 
 
 def at(path, value):
-    """{"a": {"b": value}} of "a.b"."""
+    """{"a": {"b": value}} for the path "a.b"."""
     for key in reversed(path.split(".")):
         value = {key: value}
     return value

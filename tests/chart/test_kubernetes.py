@@ -8,7 +8,7 @@ from kubernetes_validate import utils
 
 from chart import CI, ROOT, by_feature, ci, crds, helm, render
 
-# Reading a file of several megabytes for each object would take most of the time.
+# Caches schemas. Reading a file of several megabytes for each object would take most of the time.
 utils.schema_contents = functools.cache(utils.schema_contents)
 
 VERSIONS = sorted({utils.major_minor(each) for each in utils.all_versions()}, key=lambda v: int(v.split(".")[1]))

@@ -185,8 +185,8 @@ def test_a_grace_period_that_is_just_long_enough_is_accepted():
 
 @pytest.mark.parametrize(
     "bound, request_mib, limit_mib",
-    # The request is 1.3 times the bound, rounded up, and 48 MiB. The limit is the request and 578 MiB: 2.25 times 128 MiB, twice
-    # 64 MiB, 32 MiB, and 130 MiB.
+    # The request is 1.3 times the bound, rounded up, plus 48 MiB. The limit is the request plus 578 MiB: 2.25 times 128 MiB,
+    # twice 64 MiB, 32 MiB, and 130 MiB.
     [("256MiB", 381, 959), ("1MiB", 50, 628), ("1GiB", 1380, 1958), ("100KiB", 49, 627)],
 )
 def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mib):
@@ -228,7 +228,7 @@ def test_configured_memory_is_used_and_no_request_exceeds_its_limit():
 @pytest.mark.parametrize("limit", ["0.5Gi", "5e8", "5E+8", 500000000, "400M", "524288k", "400000000000m"])
 def test_memory_accepts_every_notation_of_kubernetes(limit):
     resources = render({"resources": {"limits": {"memory": limit}}}).container["resources"]
-    # YAML parses those with an exponent as numbers.
+    # YAML parses notations with an exponent as numbers.
     same = 500000000 if limit in ("5e8", "5E+8") else limit
     assert resources["limits"]["memory"] == resources["requests"]["memory"] == same
 

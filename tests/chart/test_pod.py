@@ -1,4 +1,4 @@
-"""The real service with the pod's command and environment; and the real test pod's commands against it."""
+"""Runs the service with the pod's command and environment, and the test pod's commands against it."""
 
 import json
 import subprocess

@@ -244,7 +244,7 @@ def test_schema_and_values_have_the_same_keys():
 
 # ---- no value without effect ----
 
-# Values that have an effect only together with others, and these others.
+# Values that have an effect only together with other values, and those other values.
 NEED_COMPANY = {"image.registry": {"global.imageRegistry": ""}, "image.tag": {"image.digest": "", "global.imageRegistry": ""}}
 
 
@@ -269,7 +269,7 @@ def is_set(values, path):
 def paths():
     whole = {"resources", "dashboard.labels"}
     for path, _ in leaves(defaults()):
-        # `enabled` decides whether a parent chart has this one at all: see test_umbrella.py.
+        # `enabled` decides whether a parent chart includes this one: see test_umbrella.py.
         if path != "enabled" and not any(path.startswith(f"{each}.") for each in whole):
             yield path
 

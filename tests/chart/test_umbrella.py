@@ -1,4 +1,4 @@
-"""The chart as a dependency of another one."""
+"""The chart as a dependency of another chart."""
 
 import shutil
 

@@ -8,7 +8,7 @@ import pytest
 from api import Api
 from chart import CHART, NAME, NAMESPACE, RELEASE, at, check_config, ci, helm, merged, needs_helm_4
 
-# The schema accepts it; only the service knows that a call cannot connect for longer than it may last.
+# The schema accepts this mistake. Only the service knows that connect_timeout must not be longer than request_timeout.
 MISTAKE = at("config.zoom.connect_timeout", "20s")
 BROKEN = merged(MISTAKE, at("configCheck.enabled", False))
 WITH_REDIS = {"redis": {"existingSecret": "r"}, "networkPolicy": {"redis": {"namespaces": ["redis"]}}}

@@ -192,7 +192,7 @@ class Started(Server):
         super().__init__(*arguments, cwd=folder, **user)
 
     def ask(self, *commands):
-        """Sends commands after the password."""
+        """Sends the password and then these commands. Returns the answers to the commands."""
         password = re.fullmatch("requirepass ([0-9a-f]{48})", self.secret["auth.conf"]).group(1)
         allowed, *answers = ask(self.port, ["AUTH", password], *commands)
         assert allowed == "OK", allowed

@@ -84,7 +84,7 @@ def run(scene, language, text, folder):
 
 
 def expected(scene):
-    """For each participant with minutes over a limit: their number, the first and the last."""
+    """For each participant with minutes over a limit: the number of these minutes, the first and the last."""
     text = tables.fetch(scene, TABLE, {"type": "past", "format": "csv", "rows": "group"}).text
     times = collections.defaultdict(set)
     for row in csv.DictReader(text.splitlines()):

@@ -21,7 +21,7 @@ ODD = "95550001111"
 # Meetings of the demo, and one of each other kind.
 MEETINGS = ["98765432101", "/ajXp112QmuoKj48548750==", "atsXxhSEQWit9t+U02HXNQ==", ODD, UUIDS["two slashes first"], WEBINAR, EXAMPLE]
 TSC = ["--noEmit", "--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--target", "esnext", "--module", "nodenext", "--allowImportingTsExtensions"]
-# Only in Zoom's answer about a single participant. The service fetches lists.
+# Fields that only Zoom's answer about a single participant has. The service fetches lists.
 NOT_IN_LISTS = {"meeting_number", "webinar_number"}
 
 
@@ -83,7 +83,7 @@ def names(description):
 
 
 def invalid(description, body):
-    """Where a snapshot is not as described. Only the odd meeting has a name that is a number, which Zoom does not document."""
+    """Where a snapshot is not as described. The odd meeting may have a name that is a number, which Zoom does not document."""
     schema = {"components": description["components"], "$ref": "#/components/schemas/Snapshot"}
     for error in jsonschema_rs.Draft202012Validator(schema, validate_formats=True).iter_errors(body):
         path = list(error.instance_path)
@@ -140,7 +140,7 @@ def execute(command, folder, **environment):
 
 
 def controls(scene, description, body, arguments):
-    """Deliberate mistakes, which must be found."""
+    """A finding for each deliberate mistake that is not noticed."""
     untyped = copy.deepcopy(description)
     del untyped["components"]["schemas"]["Measurements"]["properties"]["latency_ms"]
     for client, complaint in {TypeScript: "TS2322", Python: "latency_ms"}.items():

@@ -77,7 +77,7 @@ def patience(scene):
         for number, client in enumerate(("curl", "requests")):
             identifier = zoom.meeting(number)
             scene.direct.meeting(number)
-            # In seconds, which the service turns into a date.
+            # The simulator sends `Retry-After` in seconds, which the service turns into a date.
             for sim in (zoom, scene.direct):
                 sim.fault("rate_second", times=1, meeting=identifier, retry_after=str(WAIT_SECONDS), headers=True)
             steps = {"steps": [step(identifier, do="patient")]}

@@ -1,5 +1,5 @@
-"""Clients made for Zoom's API, as their registries have them, against the simulator of Zoom directly and through the service; and
-clients generated from the service's own description.
+"""Runs published clients of Zoom's API against the simulator of Zoom, directly and through the service, and clients generated from
+the service's own description.
 
     run.py SERVICE_BINARY SIM_BINARY NODE_MODULES [CLIENT...]
 
@@ -41,7 +41,7 @@ def main(service, sim, node_modules, *chosen):
 
 
 def controls(scene):
-    """Deliberate mistakes, which the suite must find."""
+    """A finding for each deliberate mistake that the suite does not notice."""
     step = walks.listed("control", BIG, documented, 10, "past")
     right = scene.reference.pages("meetings", BIG, "past", 10)
     spoil = {

@@ -18,7 +18,7 @@ ROOT = HERE.parent.parent
 # Programs must not use a proxy of this machine for 127.0.0.1.
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
 PATIENCE_SECONDS = 60
-# Zoom's largest page.
+# Participants on Zoom's largest page.
 LARGEST = 10
 # How Zoom wants ids: encoded once, or twice if they begin with `/` or contain `//`.
 UUIDS = {

@@ -23,7 +23,7 @@ def relaxed(schema):
         return schema
     schema = {key: relaxed(value) for key, value in schema.items()}
     properties = schema.get("properties", {})
-    # Described as an object of texts, but answers have been seen to have one of these texts in its place.
+    # Zoom describes `cpu_pressure_level` as an object of texts, but sometimes sends one of these texts instead.
     if isinstance(properties, dict) and "cpu_pressure_level" in properties:
         described = properties["cpu_pressure_level"]
         words = {"enum": ["normal", "fair", "serious", "critical"]}
@@ -40,7 +40,7 @@ VALIDATORS = {asked: jsonschema_rs.Draft7Validator(schema(*asked), validate_form
 
 
 def errors(step, page):
-    """Where a page or participant is not as described. The size of a page above 10 is not compared: only this service has such pages."""
+    """Where a page or participant is not as described. Page sizes above 10 are not compared: only this service has such pages."""
     if page.get("page_size", 0) > 10:
         page = {**page, "page_size": 10}
     do = "one" if step["do"] == "one" else "list"

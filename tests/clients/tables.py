@@ -1,4 +1,4 @@
-"""csv, pandas and DuckDB read the same values from a table in CSV as the same rows have in NDJSON."""
+"""csv, pandas and DuckDB read from a CSV table the values that the same rows have in NDJSON."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ CALLER = "tables"
 # The demo's meeting with odd values.
 ODD = "95550001111"
 MEETINGS = [EXAMPLE, BIG, WEBINAR, ODD, UUIDS["two slashes first"]]
-# A spreadsheet takes a text with one of these at its beginning for a formula.
+# A spreadsheet treats a text that begins with one of these characters as a formula.
 FORMULA = tuple("=+-@\t\r\n")
 DUCKDB = "from read_csv($file, header = true, all_varchar = true, nullstr = '', delim = ',', quote = '\"', escape = '\"', new_line = '\\r\\n')"
 
@@ -97,7 +97,7 @@ def numbers(text, expected):
     table = pandas.read_csv(io.BytesIO(text), low_memory=False)
     for name in table.columns:
         written = [row.get(name) for row in expected]
-        # pandas keeps a column as texts if it has an integer beyond 64 bits, or anything but numbers.
+        # pandas reads a column as text if it has an integer beyond 64 bits, or anything but numbers.
         fits = all(value is None or isinstance(value, Digits) and abs(float(value)) < 2**63 for value in written)
         if fits and name.endswith(("_ms", "_percent", "_kbps", "_fps")):
             read = [None if pandas.isna(value) else float(value) for value in table[name]]
@@ -106,7 +106,7 @@ def numbers(text, expected):
 
 
 def controls(text, expected):
-    """Deliberate mistakes, which must be found."""
+    """A finding for each deliberate mistake that is not noticed."""
     first = next(name for name, value in expected[0].items() if isinstance(value, Digits))
     spoilt = [{**expected[0], first: Digits(f"{expected[0][first]}0")}, *expected[1:]]
     for name, rows in {"a digit more": spoilt, "a row less": expected[1:]}.items():

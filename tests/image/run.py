@@ -32,7 +32,7 @@ IMAGE, BASE, SIMULATOR = sys.argv[1:4]
 
 
 class Image(unittest.TestCase):
-    """What is in the image."""
+    """The contents of the image."""
 
     @classmethod
     def setUpClass(cls):
@@ -101,7 +101,7 @@ class Image(unittest.TestCase):
 
 
 class Service(unittest.TestCase):
-    """Its behaviour, in a container without further permissions."""
+    """The service's behaviour in a container without further permissions."""
 
     @classmethod
     def setUpClass(cls):

@@ -1,6 +1,6 @@
 """The dashboard of a meeting: each query, as the Infinity data source sends it, gets rows with a value in each column.
 
-Infinity itself is not run. Its parser for JSON takes paths with dots, its parser for CSV the names of the header.
+Infinity itself does not run. Its parser for JSON takes paths with dots, and its parser for CSV takes names of columns.
 """
 
 import copy
@@ -18,7 +18,7 @@ FILE = pathlib.Path(__file__).resolve().parents[2] / "helm/zoom-qos-proxy/files/
 INFINITY = "yesoreyeram-infinity-datasource"
 DASHBOARD = {"type": "datasource", "uid": "-- Dashboard --"}
 PARTICIPANTS = SAMPLES = 20
-# The second is the demo's: a UUID must be percent-encoded in a path.
+# The second meeting is the demo's. Its id is a UUID, which must be percent-encoded in a path.
 MEETINGS = ["91000002020", "/ajXp112QmuoKj48548750=="]
 # Under this limit the affected participants of the first meeting share a value.
 LIMIT = {"summary__latency_ms": "160"}
@@ -90,7 +90,7 @@ def of_query(service, target, variables):
 
 
 def answer(service, target, variables):
-    """The rows; a text if the service refuses."""
+    """The rows, or a text with the error if the service does not answer with 200."""
     path = filled(target["url"], variables)
     query = urlencode({each["key"]: filled(each["value"], variables) for each in target["url_options"]["params"]})
     got = service.get(f"{path}?{query}", ("Accept", ACCEPT[target["type"]]), ("Accept-Encoding", "gzip"))
@@ -123,7 +123,7 @@ def at(value, selector, kind):
 
 
 def controls(service, panels, variables):
-    """Deliberate mistakes, which must be found."""
+    """A finding for each deliberate mistake that is not noticed."""
     titles = {panel["title"]: panel for panel in panels.values()}
     variables = {**variables, "meeting": MEETINGS[0], "group": "audio_input"}
     mistakes = {

@@ -31,7 +31,7 @@ from prometheus import Prometheus, unit_tests  # noqa: E402
 FILES = ROOT / "helm/zoom-qos-proxy/files"
 RULES = FILES / "rules.yaml"
 PREFIX = "zoom_qos_proxy_"
-# In every selector of the rules, where the chart inserts its release's namespace.
+# This matcher is in every selector of the rules. The chart inserts its release's namespace there.
 ANY_NAMESPACE = 'namespace=~".*"'
 # The maximum time to wait for all alerts and panels, in seconds. The traffic needs about 20 s to cause them.
 LONGEST = 75
@@ -123,7 +123,7 @@ def panels(as_written=False):
 
 def live(server, stage, alerts):
     """Runs the traffic. Returns the panels that show nothing, the alerts that are not raised, and other failures."""
-    # The last one is a negative control: missing data must be noticed.
+    # The last expression is a negative control: its missing data must be noticed.
     ghost = ("control", PREFIX + "no_such_metric")
     wanted = dict([*panels(), *((f"traffic: {e}", e) for e in SEEN), *((f"buckets: {e}", e) for e in FIT), ghost])
     waiting, raised, done, broken = dict(wanted), {}, threading.Event(), []
@@ -222,7 +222,7 @@ def rules_file(alerts):
 
 
 def spoilt(promtool, alerts, folder):
-    """The unit tests pass; and they fail for an alert that never fires, and for one that fires too early."""
+    """Checks that the unit tests pass, and that they fail if an alert never fires or fires too early."""
     tests = (HERE / "alerts.test.yaml").read_text()
 
     def rules(name=None, **changed):
@@ -244,7 +244,7 @@ def spoilt(promtool, alerts, folder):
 
 
 def scoped(promtool, alerts, folder):
-    """The rules can be scoped to one namespace, as the chart does, and then work beside another release."""
+    """Checks that the rules can be limited to one namespace, as the chart does, and then ignore another release."""
     findings = []
     for alert in alerts:
         selectors = re.findall(rf"\b({PREFIX}[a-z_]+|up|ALERTS)\b(\{{[^}}]*\}})?", re.sub('"[^"]*"', lambda text: (

@@ -70,7 +70,7 @@ class Prometheus:
         return answer["data"]
 
     def numbers(self, expression):
-        """The current value of an expression: its series with a number each, without those that are NaN."""
+        """The current value of an expression: pairs of labels and a finite number. Series with NaN or infinity are left out."""
         result = self.api("query", query=expression)["result"]
         values = [(series["metric"], float(series["value"][1])) for series in result]
         return [(labels, value) for labels, value in values if math.isfinite(value)]

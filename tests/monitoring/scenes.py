@@ -1,7 +1,7 @@
 """Traffic that causes everything that the dashboard shows and the alerts report.
 
-Each scene is a service with an imitation of Zoom of its own, and a Prometheus job of its own. Its round is repeated until
-everything was seen: a rate needs more than one.
+Each scene has its own service, simulator of Zoom and Prometheus job. Its round is repeated until everything has been seen, because
+a rate needs more than one round.
 """
 
 import hashlib

@@ -161,7 +161,7 @@ class Reader:
         return exported
 
     def opens_a_page(self):
-        """The first address that the demo prints is a page for people."""
+        """Asserts that the first address that the demo prints is a page for people."""
         began = time.monotonic()
         while not (found := re.search(rb"(http://\S+)\s", self.served)) and time.monotonic() - began < PATIENCE_SECONDS:
             time.sleep(0.05)

@@ -2,8 +2,8 @@
 
     stand_ins.py docker|kubectl|helm|cargo ARGUMENT...
 
-Each does what the line asks for, with the project's own program in the place of the container or the pod, and refuses a line
-that it does not know. The real ones: `make image-test` (podman, release build), helm/e2e.sh (a cluster).
+Each does what the line asks for, with the project's own program in place of the container or the pod, and refuses a line that it
+does not know. `make image-test` uses podman and a release build, helm/e2e.sh uses a cluster.
 """
 
 import json

@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", module=r"jwt|joserfc")
 
 AUDIENCE = "zoom-qos-proxy"
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
-# The type of an algorithm's key, as joserfc and PyJWT have it.
+# The classes of keys in joserfc and in PyJWT, by the first two letters of an algorithm.
 TYPES = {
     "RS": (RSAKey, jwt.algorithms.RSAAlgorithm),
     "PS": (RSAKey, jwt.algorithms.RSAAlgorithm),

@@ -1,4 +1,4 @@
-"""Signed tokens of other projects' libraries (PyJWT, joserfc), presented to the service; and issuers that change, fail or are slow.
+"""Presents signed tokens of other projects' libraries (PyJWT, joserfc) to the service. Issuers also change, fail or are slow.
 
     run.py SERVICE_BINARY SIM_BINARY
 

@@ -21,7 +21,7 @@ from chart import CI, by_feature, ci, render, render_text  # noqa: E402
 
 
 def findings(checkov, manifests):
-    """{(check, feature/kind/name)} of {feature: YAML}."""
+    """checkov's findings in {feature: YAML}, as {(check, feature/kind/name)}."""
     with tempfile.TemporaryDirectory() as folder:
         for feature, text in manifests.items():
             pathlib.Path(folder, f"{feature}.yaml").write_text(text)

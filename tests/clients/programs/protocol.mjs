@@ -9,7 +9,7 @@ export function query (step, token) {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value))
 }
 
-/** A token, for clients whose user fetches it. */
+/** Returns an access token, for clients that expect one from their user. */
 export async function accessToken (session) {
   if (session.access_token) return session.access_token
   const pair = Buffer.from(`${session.id}:${session.secret}`).toString('base64')
@@ -50,7 +50,7 @@ export const oneByOne = clientFor => async session => {
   return outcomes
 }
 
-/** `play(session)` returns the outcomes of its steps. */
+/** Reads sessions from standard input, and writes the outcomes of their steps, which `play(session)` returns. */
 export async function serve (play) {
   const outcomes = []
   for (const session of JSON.parse(await text(process.stdin))) outcomes.push(await play(session))

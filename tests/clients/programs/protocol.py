@@ -26,13 +26,13 @@ def path(step):
 
 
 def query(step, token=None):
-    """The documented query, without what the step leaves out."""
+    """The documented query, without parameters that the step does not set."""
     values = {"type": step.get("type"), "page_size": step.get("page_size"), "next_page_token": token}
     return {key: value for key, value in values.items() if value}
 
 
 def access_token(session):
-    """A token, for clients that expect one from their user."""
+    """An access token, for clients that expect one from their user."""
     if "access_token" in session:
         return session["access_token"]
     form = {"grant_type": "account_credentials", "account_id": session["account"]}
@@ -68,7 +68,7 @@ def outcome(client, step):
 
 
 def serve(client_for):
-    """`client_for(session)` makes the client."""
+    """Reads sessions from standard input, plays each with the client that `client_for(session)` makes, and writes the outcomes."""
     outcomes = []
     for session in json.load(sys.stdin):
         try:

@@ -23,7 +23,7 @@ function latencies (snapshot: Schemas['Snapshot']): number[] {
 }
 
 const [baseUrl = '', key = '', ...meetings] = process.argv.slice(2)
-// Without a media type, the data could be rows, too, which are a string.
+// Without this media type, the type of the data would include rows, which are a string.
 const client = createClient<paths, 'application/json' | 'application/problem+json'>({ baseUrl, headers: { Authorization: `Bearer ${key}` } })
 const sums: Record<string, [number, number]> = {}
 for (const meetingId of meetings) {

@@ -1,4 +1,4 @@
-"""pyzoom: the address is an option of its client, which gets its token from elsewhere."""
+"""pyzoom: the API's address is an option of its client. The user fetches the token."""
 
 import logging
 

@@ -1,6 +1,6 @@
-"""zoom-python-client: the API's address is an option, the token's is an attribute of a class.
+"""zoom-python-client: the API's address is an option, the token endpoint's address is an attribute of a class.
 
-It sends token parameters in the query, and queries as they are: its user must encode values.
+It sends the parameters of a token request in the query. It does not encode query values, so its user must.
 """
 
 import pathlib
@@ -16,7 +16,7 @@ from zoom_python_client.zoom_auth_api.zoom_auth_api_client import ZoomAuthApiCli
 class ZoomPythonClient:
     def __init__(self, session):
         ZoomAuthApiClient.oauth_base_url = session["token_url"].removesuffix("/token")
-        # Its own store, instead of the environment, which sessions would share.
+        # Each session stores its token in its own folder. The environment would be shared by all sessions.
         self.store = tempfile.TemporaryDirectory()
         if "access_token" in session:
             pathlib.Path(self.store.name, "access_token").write_text(session["access_token"])

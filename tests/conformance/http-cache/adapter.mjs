@@ -1,11 +1,11 @@
-// Between the suite and the service: to the suite a reverse proxy, to the service Zoom.
+// Between the suite and the service: a reverse proxy for the suite, and Zoom for the service.
 //
 //   suite's client ──▶ front ──▶ service ──▶ back ──▶ suite's origin
 //            /test/<uuid>  /qos/<meeting>  Zoom's call  /test/<uuid>
 //
-// It translates times, bodies and entity tags between both sides and decides nothing: whether the origin is
-// called, whether the cache answers, each status and each second of age are the service's. It stores no answer.
-// The origin's body and header fields reach the suite through the service's cache, inside a participant.
+// It only translates times, bodies and entity tags, and stores no answer. The service decides whether the origin is called
+// and whether the cache answers, and determines each status and each second of age. The origin's body and header fields
+// reach the suite through the service's cache, inside a participant.
 
 import { createServer } from 'node:http'
 import { createHash } from 'node:crypto'
@@ -16,9 +16,9 @@ import { answering, ask, bodyOf, field, pairs, send, without } from './wire.mjs'
 
 /** The fields about time and outcome are the service's; the suite does not see the origin's own. */
 const OF_THE_SERVICE = new Set(['age', 'date', 'cache-status'])
-/** Passed on as the origin sent them, but only if the service sent one, too. */
+/** The suite gets the origin's value of such a field, but only if the service also sent the field. */
 const VALIDATORS = new Set(['etag', 'last-modified'])
-/** Added to each wait, so that the service's whole seconds are the intended ones. */
+/** Added to each wait, so that an age in whole seconds is the intended one. */
 const BEYOND_MS = 100
 
 /**
@@ -71,8 +71,8 @@ async function fromService (meeting, message, port, scale) {
   const once = async () => toSuite(await ask(port, asked), meeting, scale)
   let answer = await once()
   if (answer?.ageOnArrival) {
-    // The service ignores an origin's Age. So the answer really ages that long in the
-    // service's cache, before the suite sees it.
+    // The service ignores an origin's Age. So let the answer age for this time in the service's cache before the suite
+    // sees it.
     await sleep(answer.ageOnArrival / scale * 1000 + BEYOND_MS)
     answer = await once()
   }
@@ -152,7 +152,7 @@ async function asZoom (request, response, meetings, originPort) {
   const meeting = meetings.get(number)
   if (!meeting) return json(response, 404, { code: 3001, message: `Meeting does not exist: ${number}.` })
   const answer = await fromOrigin(meeting, originPort)
-  // An error, or a close without an answer: Zoom does the same.
+  // Zoom repeats an error of the origin, or its close without an answer.
   if (answer?.status !== 200) return send(response, answer)
   json(response, 200, page(answer))
 }
@@ -164,7 +164,7 @@ async function fromOrigin (meeting, originPort) {
   return answer
 }
 
-/** A whole meeting of one row. One text holds everything, because the service would clean known fields and empty texts. */
+/** A complete meeting with one row. The origin's answer is one text, because the service changes known fields and empty texts. */
 function page ({ headers, body }) {
   const origin = JSON.stringify({ headers, body: body.toString() })
   const participants = [{ user_id: '1', origin_answer: origin }]

@@ -83,7 +83,7 @@ async function services (runs, binary, back) {
 async function control ({ ids }, loaded) {
   const names = Object.keys(STAND_INS)
   const passing = ids.filter(({ expect }) => expect === 'pass')
-  // The suite identifies a test by its id, so each stand-in gets a copy with its own id, and all run at once.
+  // The suite identifies a test by its id, so each stand-in gets a copy with its own id, and all run at the same time.
   const as = (id, name) => `${id} with ${name}`
   const runs = passing.flatMap(entry => names.map(name => {
     const runAs = as(entry.id, name)
@@ -143,7 +143,7 @@ function fail (problems) {
   process.exit(1)
 }
 
-// On a signal, the processes that it started must end as well.
+// On a signal, the processes that this script started must end as well.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => fail([`stopped by ${signal}`]))
 try {
   const problems = await main()

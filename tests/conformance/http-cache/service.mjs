@@ -11,9 +11,9 @@ const ANY_FRESHNESS_SECONDS = 30
 const STALE_IF_ERROR = '1h'
 
 /**
- * The times of the test's first answer, as configuration of the service: the service ignores these fields,
- * by design. Nothing else is set for a test. Without stale-while-revalidate the service serves nothing stale on its own, and
- * without a floor the callers' own directives count at once.
+ * The times of the test's first answer, as configuration of the service, which ignores these fields by design. Nothing else
+ * is set for a test. Without stale-while-revalidate, the service serves nothing stale by itself. With a floor of 0, callers'
+ * directives take effect immediately.
  */
 export function settingsFor (test, scale) {
   const headers = new Map((test.requests[0].response_headers ?? []).map(([name, value]) => [name.toLowerCase(), value]))

@@ -5,7 +5,7 @@ import { createServer } from 'node:http'
 
 import { answering, ask, bodyOf, listen } from './wire.mjs'
 
-/** `keeps`: repeats the first answer for ever. `ages`: sends its age. */
+/** `keeps`: repeats the first 200 forever. `ages`: sends the answer's `Age`. */
 export const STAND_INS = {
   relay: { keeps: false, ages: false },
   hoarder: { keeps: true, ages: true },

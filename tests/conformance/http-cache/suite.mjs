@@ -64,7 +64,7 @@ export function origin (handlers) {
   })
 }
 
-/** Runs `tests` against the base URL, all at once, because they mostly wait. Resolves to a verdict for each id. */
+/** Runs all `tests` at the same time against the base URL, because they mostly wait. Resolves to a verdict for each id. */
 export async function run (suite, tests, base) {
   const set = { name: 'chosen', id: 'chosen', tests }
   await suite.client.runTests([set], suite.fetch, false, base, tests.length)

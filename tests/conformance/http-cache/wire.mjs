@@ -1,4 +1,4 @@
-// One HTTP exchange: adds nothing, follows no redirect, decodes nothing.
+// Sends HTTP requests and answers unchanged: follows no redirect, and decodes nothing.
 
 import { request as httpRequest } from 'node:http'
 
@@ -54,7 +54,7 @@ export function passedOn (headers) {
   return without(headers, OF_THE_CONNECTION)
 }
 
-/** Passes an answer on; if there is none, closes the connection, too. */
+/** Passes an answer on. If there is none, closes the connection. */
 export function send (response, answer) {
   if (!answer) return response.destroy()
   const { status, headers, body } = answer
@@ -63,7 +63,7 @@ export function send (response, answer) {
   response.writeHead(status).end(body)
 }
 
-/** Answers each request by `handle`; a handler that throws is a defect of the adapter, and must not look like a result. */
+/** Answers each request with `handle`. If `handle` throws, that is a defect of the adapter, which must not look like a result. */
 export function answering (handle, onDefect) {
   return (request, response) => handle(request, response).catch(error => {
     onDefect(error)

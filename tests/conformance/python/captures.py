@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from processes import Connection, Service, Sim, ask, until
 
-# From Zoom's documentation; the simulator has it from the start.
+# The meeting of Zoom's documentation, which the simulator has from the start.
 EXAMPLE = "/qos/85746065432"
 UUID = "/qos/atsXxhSEQWit9t+U02HXNQ==?type=past"
 FRESH = "zoom-qos-proxy; hit; ttl=[0-9]+"
-# Codes that no scenario can provoke reliably, and why. Their examples in the description are checked all the same.
+# Codes that no scenario can provoke reliably, and why. Their examples in the description are still checked.
 NOT_PROVOKED = {
     "internal_error": "it would be a bug",
     "shutting_down": "during the drain, a kept connection gets this answer or is just closed, depending on the timing",
@@ -100,7 +100,7 @@ def plain(binaries, kept):
 
 
 def slices(service, kept):
-    """Slices of the snapshot cached by now."""
+    """Slices of a snapshot that is cached already."""
     large = "/qos/98765432101?type=past"
     first = service.get(large + "&page_size=100")
     kept.keep("200 slice", first, 200, cache_status=".*; hit; .*")
@@ -115,7 +115,7 @@ def slices(service, kept):
 
 
 def summaries(service, kept):
-    """Summaries of the snapshot cached by now."""
+    """Summaries of a snapshot that is cached already."""
     path = "/qos/98765432101/summary?type=past"
     summary = kept.keep("200 summary", service.get(path), 200, cache_status=FRESH)
     kept.keep("200 summary HEAD", service.get(path, method="HEAD"), 200, cache_status=FRESH)
@@ -158,7 +158,7 @@ def shared_flight(binaries, kept):
 
 
 def stale(service, word):
-    """Waits for an answer with this word in its Cache-Status, which only answers after the end of freshness have."""
+    """Waits for an answer with this word in its Cache-Status. Only answers from a stale snapshot have it."""
 
     def found():
         answer = service.get(EXAMPLE)
@@ -178,7 +178,7 @@ def revalidating(binaries, kept):
 
 
 def stale_and_failing(binaries, kept):
-    """Fetched because stale; because a caller requires a newer one; and stale because Zoom fails."""
+    """Fetches because a snapshot is stale or a caller requires a newer one, and a stale answer because Zoom fails."""
     settings = {"cache__live_fresh": "3s", "cache__stale_while_revalidate": "0s", "cache__refresh_floor": "0s"}
     with running(binaries, **settings) as (service, zoom):
         service.get(EXAMPLE)
@@ -225,7 +225,7 @@ def still_fetching(binaries, kept):
 
 
 def overloaded(binaries, kept):
-    """One call a second and a queue of one: of eight meetings at once, some are rejected."""
+    """One call a second and a queue of one: of eight meetings requested at the same time, some are rejected."""
     settings = {"limits__heavy_per_second": "1", "limits__headroom_percent": "0", "limits__max_queued": "1"}
     with running(binaries, **settings) as (service, zoom), ThreadPoolExecutor(8) as callers:
         targets = [f"/qos/{zoom.meeting(number)}" for number in range(8)]

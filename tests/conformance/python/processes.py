@@ -65,7 +65,7 @@ class Answer:
 
 
 class Connection:
-    """A connection for one request after another."""
+    """A persistent connection."""
 
     def __init__(self, address):
         host, port = address.rsplit(":", 1)

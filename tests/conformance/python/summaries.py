@@ -105,7 +105,7 @@ class Object:
 
 
 def text(name):
-    """The text in JSON's escapes, which every database can store: JSON texts may contain half of a surrogate pair."""
+    """The text with JSON's escapes. Without them, a database could not store half of a surrogate pair."""
     return json.dumps(name)[1:-1]
 
 
@@ -211,7 +211,7 @@ def differences(at, wanted, found):
 
 
 def check(service, meeting, folder, met):
-    """The differences of a meeting's summaries; counts what occurred in them."""
+    """The differences between a meeting's summaries and the recomputed ones. Adds up in `met` what occurred in the summaries."""
     findings = []
     path, _, kind = meeting.partition("?")
     for selection, queries in (("", QUERIES), (SELECTION, QUERIES[:1])):

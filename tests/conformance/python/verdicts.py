@@ -12,8 +12,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 RFC_9457 = json.loads(pathlib.Path(__file__).with_name("rfc9457.schema.json").read_text())
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-# httplint's levels are good, info, warn and bad; notes of the last two are findings: an unquoted entity tag is only
-# a warning to it. Wrong notes about our answers are allowed here: class, kinds of answers (a pattern), reason.
+# Notes of httplint's levels warn and bad are findings. For example, httplint only warns about an unquoted entity tag. ALLOWED has
+# httplint's wrong notes about our answers: the note's class, the kinds of answers (a pattern), and the reason.
 FINDINGS = (levels.WARN, levels.BAD)
 ALLOWED = [
     ("STATUS_BAD_REQUEST", "400 .*", "it says of every 400 that it is one; these are meant to be"),
@@ -129,7 +129,7 @@ def schema_errors(what, schema, value):
 
 
 def with_components(document, schema):
-    """A schema of the description, self-contained."""
+    """A schema of the description, with all components, to which it may refer."""
     return {"$schema": DIALECT, "components": document["components"], "allOf": [schema]}
 
 
@@ -140,7 +140,7 @@ def responses(document, answer):
     if path.startswith("/qos/"):
         described = "/qos/{meetingId}/summary" if path.endswith("/summary") else "/qos/{meetingId}"
     operations = document["paths"].get(described)
-    # Another method's answer is described with GET's: a resource has one 405.
+    # The answer to another method is described at GET: a resource has one 405.
     return operations and operations.get(answer.method.lower(), operations["get"])["responses"]
 
 
