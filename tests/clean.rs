@@ -334,7 +334,7 @@ fn a_hundred_thousand_levels_neither_overflow_nor_take_for_ever() {
     let lists = format!(r#"{{"x":{}{}}}"#, "[".repeat(LEVELS), "]".repeat(LEVELS));
     assert_eq!(participants(&lists).1, lists);
 
-    // Each level undoes its rename long after everything below it was written.
+    // At each level, the last key undoes a rename, after everything below the level was written.
     let collisions = format!(
         r#"{{"user_qos":{}0{}}}"#,
         r#"{"jitter":"1 ms","in":"#.repeat(LEVELS),

@@ -505,7 +505,7 @@ fn broken_toml_reports_every_line_and_the_rest_is_read() {
     assert!(lines[2].starts_with("server.workers: "), "{lines:#?}");
 }
 
-/// Must be the keys of type `span` in the chart's schema: `tests/chart/test_config.py` compares them.
+/// These keys must be those of type `span` in the chart's schema, as `tests/chart/test_config.py` checks.
 const MAY_BE_ZERO: [&str; 8] = [
     "server.drain_delay",
     "cache.settle",

@@ -1,8 +1,9 @@
-//! A day on a virtual clock that steps from second to second without waiting: meetings polled from 08:00 to 18:00 UTC, with the
-//! real daily quota, the real stretch and the real freshness rule.
+//! A day on a virtual clock that steps from second to second without waiting. Meetings are polled from 08:00 to 18:00
+//! UTC. The daily quota, the rule of freshness and its stretching are the service's own code.
 //!
-//! A few lines imitate cache, queue and Zoom: a flight makes its calls one by one at the permitted rate, and each takes
-//! 100 ms. The tests show that the day's calls last; `tests/api` shows that the service connects the parts like this.
+//! A few lines imitate cache, queue and Zoom: a flight makes its calls one by one at the permitted rate, and each
+//! takes 100 ms. The tests show that the day's calls last; `tests/api` shows that the service connects the parts like
+//! this.
 #![expect(
     clippy::expect_used,
     clippy::float_cmp,

@@ -113,7 +113,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("vocabulary", &[]),
     ("blocking", &[]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
-    // `egress`, because issuers of tokens are reached through the same proxies as the collector.
+    // Issuers of tokens are reached through the same proxies as the collector.
     (
         "callers",
         &[

@@ -252,7 +252,7 @@ prop_compose! {
     }
 }
 
-/// A mutation of a stream: replaces up to seven bytes by another byte, a piece of HTTP, or nothing.
+/// A mutation of a stream: replaces up to seven bytes with another byte, a piece of HTTP, or nothing.
 fn change() -> impl Strategy<Value = (prop::sample::Index, Vec<u8>, usize)> {
     let pieces: Vec<&[u8]> = vec![
         b"\r\n",

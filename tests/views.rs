@@ -1,4 +1,4 @@
-//! Selections and rows of participants: their laws, on arbitrary participants and on generated meetings.
+//! Properties of selections and rows, for arbitrary participants and generated meetings.
 #![expect(clippy::panic, clippy::string_slice, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

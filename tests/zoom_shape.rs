@@ -1,4 +1,4 @@
-//! Zoom's own form, restored from the cleaned one: its laws, and what must stay as it is.
+//! Tests the restoration of Zoom's form from the cleaned form: its properties, and the values that must not change.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -375,7 +375,6 @@ fn restored(key: &str, value: &Tree) -> Option<(String, String)> {
 
 // ---- shortcuts ----
 
-/// Cleans one participant.
 fn clean(participant: &str) -> String {
     cleaned_rows(&format!("[{participant}]")).concat()
 }

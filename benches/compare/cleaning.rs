@@ -1,6 +1,6 @@
 //! Reads Zoom's pages in one way, many times: `cleaning WAY FILE TIMES`, with one page per line of the file.
 //!
-//! Each way runs in a process of its own, so that its CPU time can be measured from outside.
+//! Each way runs in its own process, so that its CPU time can be measured from outside.
 #![expect(clippy::print_stdout, reason = "prints the number of written bytes")]
 
 use std::{borrow::Cow, env, error::Error, fs, hint::black_box};

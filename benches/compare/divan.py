@@ -22,7 +22,7 @@ def rows(bench, samples):
 def parsed(table):
     found, name, counts = [], None, []
     for line in table.splitlines():
-        # Without the branches of the tree. The label is in front of the first column.
+        # Removes the branches of the tree. The first cell begins with the label.
         cells = [cell.strip() for cell in re.sub(r"^[│├╰─ ]+", "", line).split("│")]
         if re.fullmatch(r"[a-z_]+", cells[0]):
             name = cells[0]

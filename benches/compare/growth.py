@@ -8,7 +8,7 @@ from load import REPORT, in_turn, measured, wrk
 from stage import CPUS, Service, Sim, built, callers_file
 
 FIRST = 90_000_000_000
-# Each request is for a random meeting of all.
+# Each request asks for a meeting that is chosen at random.
 AT_RANDOM = REPORT + """
 math.randomseed(7)
 request = function() return wrk.format("GET", string.format("/qos/%d", {first} + math.random(0, {meetings} - 1))) end

@@ -10,7 +10,7 @@ import statistics
 from load import REPORT, in_turn, measured, open_loop, wrk
 from stage import Bare, Nginx, Origin, Service, Sim, Varnish
 
-# The minimum of wrk.
+# The shortest duration that wrk accepts, in seconds.
 SECONDS = 1
 # Name, meeting number, participants, samples of each participant.
 SIZES = [("8 KB", "90000000008", 1, 4), ("800 KB", "90000000800", 10, 46)]

@@ -25,7 +25,7 @@ class Ratio:
         return f"varies, {figure(self.low)} to {figure(self.high)}"
 
     def verdict(self, is_met):
-        """Whether the goal is reached. If the rounds do not agree, both ends of the interval must say the same."""
+        """Whether the goal is reached. "unclear" if the rounds do not agree, and only one end of the interval reaches it."""
         if self.is_stable:
             return yes_or_no(is_met(self.median))
         ends = {is_met(self.low), is_met(self.high)}

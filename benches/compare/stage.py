@@ -365,7 +365,7 @@ sub vcl_deliver {{ set resp.http.X-Request-Id = req.xid; }}
         os.mkdir(folder)
         command = ["varnishd", "-F", "-j", "none", "-n", folder, "-a", f"127.0.0.1:{self.port}", "-f", script]
         command += ["-T", "none", "-s", f"malloc,{memory}", "-p", "thread_pool_min=100", "-p", "listen_depth=4096"]
-        # It looks for its compiler where the shell would.
+        # varnishd compiles the script with the C compiler that a shell finds.
         self.process = stage.start(command, cpus=cpus, environment={"HOME": folder})
         wait_until_answered(self.port, self.process, within=60)
 

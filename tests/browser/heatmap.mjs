@@ -29,7 +29,7 @@ export async function * heatmap ({ browser, scene: { service } }) {
   await page.close()
 }
 
-/** Runs in the page: the level of each cell that is drawn. */
+/** Runs in the page. Returns each participant's number, quality and drawn cells, with the level of each cell. */
 function read () {
   const root = document.getElementById('participants')
   const rows = [...root.querySelectorAll('details')].map(details => ({

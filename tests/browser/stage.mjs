@@ -51,7 +51,7 @@ export class Sim {
 }
 
 export class Service {
-  /** The keys of `settings` are written like `cache__live_fresh`. */
+  /** Starts the service. The keys of `settings` are written like `cache__live_fresh`. */
   static async start (binary, sim, settings = {}) {
     const values = {
       server__listen: '127.0.0.1:0',

@@ -90,8 +90,8 @@ def test_a_value_reaches_the_service_as_it_was_given():
         # check-config shows no hash of a key.
         assert effective[path] == ("[redacted]" if path == "ops.key_sha256" else value), path
     standard = dict(leaves(defaults()["config"]))
-    # `traces-values.yaml` sets the first, because it requires networkPolicy.collector; `extras-values.yaml` the second, whose file it
-    # mounts.
+    # `traces-values.yaml` sets telemetry.otlp_endpoint, because it requires networkPolicy.collector.
+    # `extras-values.yaml` sets ops.key_sha256_file, because it mounts the file.
     assert given.keys() == standard.keys() - {"telemetry.otlp_endpoint", "ops.key_sha256_file"}
     for path in given:
         assert given[path] != standard[path], f"{path} would pass without being rendered"

@@ -274,7 +274,7 @@ def test_names_stay_within_what_kubernetes_allows():
     assert len(render(values).workload["metadata"]["name"]) == 52
     with_valkey = render({**values, "valkey": {"enabled": True}})
     for each in with_valkey.all("StatefulSet"):
-        # A label of its pods has the name and eleven more characters.
+        # A label of the StatefulSet's pods consists of its name and eleven more characters.
         assert len(each["metadata"]["name"]) == 52 and each["metadata"]["name"].endswith("-valkey")
     names = {each["metadata"]["name"] for each in render(ci("pod"))}
     assert all(name.startswith("qos") for name in names)
@@ -343,7 +343,7 @@ def test_a_changed_trial_secret_replaces_the_pods():
 
 
 def test_no_two_contents_have_the_same_name_and_none_can_change():
-    """A pod can therefore read only files that were made for its template."""
+    """If this holds, a pod can read only files that were made for its template."""
     trial = ci("trial-credentials")
     for kind, ones, others in (
         ("ConfigMap", {}, {"config": {"cache": {"live_fresh": "31s"}}}),

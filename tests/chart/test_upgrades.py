@@ -87,7 +87,7 @@ def test_old_pods_restart_while_upgrades_fail_and_uninstall_leaves_nothing(clust
     good = cluster.config(old)
     assert starts(cluster, old) == 0
 
-    # More failures than revisionHistoryLimit; the old pods still run.
+    # There are more failed upgrades than revisionHistoryLimit. The old pods still run.
     for minutes in range(1, 5):
         cluster.apply("upgrade", merged(BROKEN, at("rollout.revisionHistoryLimit", 2), at("config.cache.live_fresh", f"{minutes}m")))
         assert starts(cluster, cluster.pod()) == 78
@@ -113,9 +113,9 @@ def test_after_a_complete_rollout_the_newest_revisions_are_kept(cluster):
     kept = [each["volumes"][0]["configMap"]["name"] for each in reversed(pods[1:])]
     assert cluster.api.names("ConfigMap") == set(kept)
     assert cluster.workload()["metadata"]["annotations"]["zoom-qos-proxy/configurations"] == " ".join(kept)
-    # `kubectl rollout undo` returns to the second: its configuration is still there.
+    # `kubectl rollout undo` would return to the second revision, whose configuration still exists.
     assert 'live_fresh = "2m"' in cluster.config(pods[1])
-    # Helm returns to the first, too, whose configuration is a part of its record.
+    # Helm can also return to the first revision, whose configuration is in Helm's record.
     assert cluster.helm("rollback", "1").returncode == 0
     assert 'live_fresh = "1m"' in cluster.config(cluster.pod())
 

@@ -201,7 +201,7 @@ class Started(Server):
 
 @pytest.fixture
 def folder():
-    """Not pytest's temporary folder, because only the user of the test can enter its parent folders."""
+    """A temporary folder. It is not in pytest's folder, which only the user of the test can enter."""
     made = pathlib.Path(tempfile.mkdtemp())
     yield made
     for each in (made, *made.rglob("*")):
@@ -247,7 +247,7 @@ def test_a_full_server_evicts_only_snapshots_and_stays_within_its_memory_limit(f
         resident = re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{server.child.pid}/status").read_text())
         assert limit == "96Mi"
         assert int(resident.group(1)) * 1024 < 96 * MIB
-        # It evicts only keys that expire. If none is left, it rejects writes with an error.
+        # The server evicts only keys that expire. If none is left, it rejects writes with an error.
         server.ask(["FLUSHALL"])
         refused = None
         for number in range(20):

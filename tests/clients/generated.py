@@ -18,7 +18,7 @@ from scene import ENVIRONMENT, EXAMPLE, HERE, PATIENCE_SECONDS, UUIDS, WEBINAR, 
 
 CALLER = "generated"
 ODD = "95550001111"
-# Meetings of the demo, and one of each other kind.
+# Meetings of the demo, and one meeting of each other kind.
 MEETINGS = ["98765432101", "/ajXp112QmuoKj48548750==", "atsXxhSEQWit9t+U02HXNQ==", ODD, UUIDS["two slashes first"], WEBINAR, EXAMPLE]
 TSC = ["--noEmit", "--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes", "--target", "esnext", "--module", "nodenext", "--allowImportingTsExtensions"]
 # Fields that only Zoom's answer about a single participant has. The service fetches lists.

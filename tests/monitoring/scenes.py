@@ -94,7 +94,7 @@ class Busy(Scene):
 
 
 class ZoomFails(Scene):
-    """Cached snapshots are served; others fail."""
+    """Zoom fails: cached snapshots are still served, and other requests fail."""
 
     settings = {"cache__live_fresh": "1s", "cache__stale_while_revalidate": "0s", "cache__refresh_floor": "0s"}
 

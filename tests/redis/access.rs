@@ -154,7 +154,7 @@ async fn sentinel_leads_to_the_master_even_after_a_failover() {
     settled(|| async { sentinel.tries(&["SENTINEL", "FAILOVER", "qos"]).then_some(()) }).await;
     settled(|| async { replica.says(&["INFO", "replication"], "role:master").then_some(()) }).await;
     drop(master);
-    // In Redis, `run` names the server that keeps the quota. Once it is the new master's id, the quota works there.
+    // In Redis, the quota records its server's id in `run`. Wait until this is the new master's id.
     settled(|| async {
         let about: String = replica.command(&["INFO", "server"]);
         let run = about.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap();

@@ -220,7 +220,8 @@ async fn a_useless_record_is_removed_unless_a_newer_one_replaced_it() {
     settled(|| async { shared.look_up(&of).await.ok().filter(|found| found.fence == 0) }).await;
 }
 
-/// Prints what the coordination with other replicas adds to a miss. Only figures of the same run are comparable.
+/// Prints the times that the coordination with other replicas adds to a miss. Only figures of the same run are
+/// comparable.
 #[actix_rt::test]
 async fn coordination_adds_less_than_30_milliseconds_to_a_miss() {
     const TIMES: u32 = 200;
@@ -245,6 +246,6 @@ async fn coordination_adds_less_than_30_milliseconds_to_a_miss() {
     let [missed, claimed_in, put, found]: [Duration; 4] =
         [missed, claimed_in, put, found].map(|sum: Duration| sum / TIMES);
     println!("no record found {missed:?}, claimed {claimed_in:?}, 100 kB stored {put:?}, found {found:?}");
-    // Far above the usual figure, because the machine may be busy.
+    // The bound is far above the usual time, because the machine may be busy.
     assert!(missed + claimed_in + put < Duration::from_millis(30));
 }

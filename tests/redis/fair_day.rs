@@ -30,7 +30,7 @@ fn callers() -> Vec<CallerShare> {
     CALLERS.map(|name| CallerShare { name: name.into(), weight: 1, calls_per_day: None }).into()
 }
 
-/// A replica that divides the day and exchanges counts with the service's own code.
+/// A replica that uses the service's own code to divide the day and to exchange counts.
 struct Replica {
     cluster: Cluster,
     rule: RefCell<FairDay>,

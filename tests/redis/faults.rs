@@ -158,7 +158,7 @@ async fn a_flush_resets_neither_the_rate_nor_the_daily_count() {
     let next = next_slot(&shared).await.from;
     assert!(next >= last + Duration::from_secs(1), "only {:?} later", next - last);
     assert_eq!(shared.day(Instant::now()).used, 11);
-    // The same holds after the server's clock was set back, and after a failover to another server.
+    // Slots are also a second apart after the server's clock was set back, and after a failover to another server.
     let ahead: u64 = server.command::<String>(&["HGET", "{zqp:test}:budget", "now"]).parse().unwrap();
     for (field, value) in [("now", (ahead + 60_000_000).to_string()), ("run", "another".to_owned())] {
         let last = next_slot(&shared).await.from;

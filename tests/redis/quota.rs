@@ -42,8 +42,8 @@ async fn saturate(shared: &Cluster, me: usize, waiting: u64, until: Instant, cal
     }
 }
 
-/// Returns the calls a second in the time after `from`, the most calls in any second of the run, and each replica's
-/// part of the calls after `from`.
+/// Returns the calls per second after `from`, the most calls in any second of the run, and each replica's part of the
+/// calls after `from`.
 fn measured(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, usize, Vec<f64>) {
     let calls = calls.lock().unwrap();
     let most = most_in_a_second(calls.iter().map(|(at, _)| *at));

@@ -1,4 +1,4 @@
-//! The documents' relative links, and the changelog's section for this version.
+//! Checks the documents' relative links, and the changelog's section for this version.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Names: of modules, types and tests.
+//! Rules for the names of modules, types and tests.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The lengths of files: a long file has more than one subject. Clippy checks functions (`too_many_lines`).
+//! Limits the lengths of files, because a long file has more than one subject. Clippy checks functions
+//! (`too_many_lines`).
 
 use crate::files::{check, report, sources};
 

@@ -13,9 +13,10 @@ pub(crate) struct File {
 
 /// A path in the code.
 pub(crate) struct Named {
-    /// As written; for a `use` with braces, the whole path to each name.
+    /// The path as written; for a `use` with braces, the whole path to each name.
     pub(crate) path: Vec<String>,
-    /// From the library's root; `None` if the path does not begin with `crate`, `self`, `super` or the library's name.
+    /// The path from the library's root; `None` if it does not begin with `crate`, `self`, `super` or the library's
+    /// name.
     pub(crate) inside: Option<Vec<String>>,
     pub(crate) line: usize,
     /// `Some` if a `use` names it.

@@ -37,13 +37,13 @@ pub struct SimConfig {
     pub page_token_life: Duration,
     /// The delay before each `QoS` answer.
     pub latency: Duration,
-    /// A new access token invalidates all earlier ones, as seen on live accounts in 2022–23.
+    /// Whether a new access token invalidates all earlier ones, as seen on live accounts in 2022–23.
     pub new_token_kills_old: bool,
     /// Where the token endpoint reads its parameters.
     pub token_parameters: TokenParameters,
-    /// Compresses JSON for requests that accept gzip.
+    /// Whether JSON is compressed for requests that accept gzip.
     pub gzip: bool,
-    /// Adds `X-RateLimit-*` and `Retry-After` (an ISO 8601 instant) to 429s, as Zoom sometimes does.
+    /// Whether 429s have `X-RateLimit-*` and `Retry-After` (an ISO 8601 instant), as Zoom's sometimes do.
     pub rate_headers: bool,
 }
 

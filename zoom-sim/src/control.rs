@@ -1,6 +1,7 @@
 //! The control endpoint below `/_sim/`, for a person with `curl`.
 //!
-//! [`Sim::start`](crate::Sim::start) leaves it out. Its calls are not recorded, and it simulates nothing of Zoom.
+//! [`Sim::start`](crate::Sim::start) does not offer this endpoint. Calls to it are not recorded, and it simulates
+//! nothing of Zoom.
 
 mod order;
 
@@ -15,7 +16,6 @@ use crate::server::Request;
 use crate::state::Shared;
 use order::FaultOrder;
 
-/// The prefix of the control endpoint's paths.
 pub(crate) const PREFIX: &str = "/_sim/";
 
 #[derive(Deserialize)]

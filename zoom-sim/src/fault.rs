@@ -56,7 +56,7 @@ pub enum FaultKind {
     TokenExpired,
     /// 401/124: the access token is unknown.
     TokenInvalid,
-    /// 400/124.
+    /// 400/124: the access token has expired.
     TokenExpiredWith400,
     /// 200 with code 124 in the body.
     TokenExpiredIn200,
@@ -109,14 +109,14 @@ pub enum FaultKind {
     EmptyObject,
     /// 200 with an error body.
     ErrorIn200 {
-        /// `code`.
+        /// The body's `code`.
         code: i64,
-        /// `message`.
+        /// The body's `message`.
         message: String,
     },
     /// The right answer, written in parts of `chunk` bytes.
     SlowDrip {
-        /// Bytes written at once.
+        /// The bytes in each part.
         chunk: usize,
         /// The pause after each part.
         every: Duration,

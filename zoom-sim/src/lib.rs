@@ -145,7 +145,7 @@ impl Sim {
         self.shared.lock().record.clear();
     }
 
-    /// Blocks until `n` `QoS` calls are recorded. Returns `false` if they are not within `timeout`.
+    /// Blocks until `n` `QoS` calls are recorded. Returns `false` if fewer are recorded within `timeout`.
     #[must_use]
     pub fn wait_for_calls(&self, n: usize, timeout: Duration) -> bool {
         let state = self.shared.lock();

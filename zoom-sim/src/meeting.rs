@@ -102,7 +102,8 @@ impl Meeting {
         self
     }
 
-    /// Makes it a webinar: the webinar endpoints serve it, and the meeting endpoints refuse it with code 300.
+    /// Makes the meeting a webinar: the webinar endpoints serve it, and the meeting endpoints refuse it with code
+    /// 300.
     #[must_use]
     pub fn webinar(mut self) -> Self {
         self.kind = MeetingKind::Webinar;

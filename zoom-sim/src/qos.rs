@@ -35,7 +35,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// `None` if the request is not for one of these endpoints.
+    /// Parses a request. `None` if it is not for one of these endpoints.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         Some(Self {
             path: QosPath::of(request.path())?,

@@ -27,7 +27,7 @@ pub(crate) enum Delivery {
     Overannounced(usize),
     /// Neither length nor chunks: the body ends with the connection.
     CloseDelimited,
-    /// The whole body in small chunks.
+    /// The whole body in parts of `chunk` bytes, with this pause after each.
     Drip { chunk: usize, every: Duration },
 }
 
@@ -57,7 +57,6 @@ pub(crate) struct Reply {
 pub(crate) const JSON: &str = "application/json;charset=UTF-8";
 
 impl Reply {
-    /// A JSON answer.
     pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
@@ -97,13 +96,11 @@ impl Reply {
     }
 }
 
-/// The access token has expired.
 pub(crate) const TOKEN_EXPIRED: &str = "Access token is expired.";
 /// The access token is unknown, missing or revoked.
 pub(crate) const TOKEN_INVALID: &str = "Invalid access token.";
 /// The page token is unknown, too old, or belongs to other parameters.
 pub(crate) const PAGE_TOKEN_INVALID: &str = "The next page token is invalid or expired.";
-/// The path does not exist.
 pub(crate) const NOT_RECOGNIZED: &str = "This API endpoint is not recognized.";
 /// The meeting is known but has nothing to show (yet).
 pub(crate) const NOT_AVAILABLE: &str = "This meeting's detail info is not available.";
@@ -131,12 +128,12 @@ pub(crate) fn lacks_scope(endpoint: QosEndpoint) -> String {
     format!("Invalid access token, does not contain scopes:[{}].", endpoint.scope())
 }
 
-/// `400/4711`.
+/// `400/4711`: the access token lacks the endpoint's scope.
 pub(crate) fn missing_scope(endpoint: QosEndpoint) -> Reply {
     Reply::error(400, 4711, &lacks_scope(endpoint))
 }
 
-/// `404/2300`.
+/// `404/2300`: the path does not exist.
 pub(crate) fn not_recognized() -> Reply {
     Reply::error(404, 2300, NOT_RECOGNIZED)
 }

@@ -111,7 +111,7 @@ async fn serve(mut connection: Connection, number: u64, shared: Arc<Shared>, con
     }
 }
 
-/// Records, decides, waits and answers. Returns whether the connection stays open.
+/// Records a request, decides its answer, waits, and sends the answer. Returns whether the connection stays open.
 async fn exchange(
     connection: &mut Connection,
     number: u64,

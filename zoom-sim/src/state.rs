@@ -38,7 +38,7 @@ pub(crate) struct State {
     pub(crate) has_webinar_scope: bool,
     /// Whether `QoS` answers other than 429s have headers with the day's remaining calls.
     pub(crate) tells_day_left: bool,
-    /// Sent with every `QoS` answer except a 429, verbatim.
+    /// Headers that are sent verbatim with every `QoS` answer except a 429.
     pub(crate) answer_headers: Vec<(&'static str, String)>,
 }
 
@@ -64,7 +64,7 @@ impl From<Reply> for Answer {
 
 /// A request that is decided but not answered yet.
 pub(crate) struct Outcome {
-    /// Its number in the record.
+    /// The request's number in the record.
     pub(crate) number: usize,
     /// The pause before the answer.
     pub(crate) delay: Duration,
@@ -142,7 +142,7 @@ impl Shared {
     /// Records a request and decides its answer.
     pub(crate) fn receive(&self, request: Request, connection: u64) -> Outcome {
         let mut state = self.lock();
-        // The time is read under the lock, so that calls have the same order in the record, in the window and by their
+        // The time is read under the lock, so that the record and the window contain calls in the order of their
         // times.
         let outcome = state.receive(request, connection, Instant::now());
         drop(state);

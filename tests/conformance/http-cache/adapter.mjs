@@ -152,7 +152,7 @@ async function asZoom (request, response, meetings, originPort) {
   const meeting = meetings.get(number)
   if (!meeting) return json(response, 404, { code: 3001, message: `Meeting does not exist: ${number}.` })
   const answer = await fromOrigin(meeting, originPort)
-  // Zoom repeats an error of the origin, or its close without an answer.
+  // Pass on an error, or close the connection if the origin did.
   if (answer?.status !== 200) return send(response, answer)
   json(response, 200, page(answer))
 }

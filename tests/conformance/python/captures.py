@@ -147,7 +147,7 @@ def refused_by_zoom(binaries, kept):
 
 
 def shared_flight(binaries, kept):
-    """A request that waits for another's flight."""
+    """A request that waits for the flight of another request."""
     with running(binaries, sim={"latency_ms": 2000}) as (service, zoom), ThreadPoolExecutor(2) as callers:
         first = callers.submit(service.get, EXAMPLE)
         until(zoom.calls, "the first request's call")

@@ -18,7 +18,7 @@ pub struct Tunnel {
     pub authorization: Option<String>,
 }
 
-/// Runs until the test process ends.
+/// A proxy that runs until the test process ends.
 pub struct ConnectProxy {
     pub address: SocketAddr,
     asked: Arc<Mutex<Vec<Tunnel>>>,

@@ -71,8 +71,8 @@ pub fn mark(field: &str) -> String {
     format!("mark-{}", field.replace('_', "-"))
 }
 
-/// A row with every field that Zoom documents and some that it does not. Each field has a different value, which ends
-/// with `suffix` if it is a string of one of the lists above.
+/// A row with every field that Zoom documents and some that it does not. Each field has a different value. The values
+/// of strings in the lists above end with `suffix`.
 pub fn row(suffix: &str) -> String {
     let texts = [&IDENTITY[..], &ADDRESS, &DEVICE, &SHOWN, &UNKNOWN].concat();
     let texts: BTreeSet<_> = texts.into_iter().filter(|field| *field != "internal_ip_addresses").collect();

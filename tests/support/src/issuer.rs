@@ -72,7 +72,7 @@ pub struct KeyRequest {
     pub authorization: Option<String>,
 }
 
-/// Runs until the test process ends.
+/// An issuer that runs until the test process ends.
 pub struct Issuer {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,

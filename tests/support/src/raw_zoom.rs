@@ -52,7 +52,7 @@ impl Asked {
 /// A request that arrives this soon after unsolicited bytes may have been sent before those bytes reached the service.
 const CROSSED: Duration = Duration::from_millis(500);
 
-/// Runs until the test process ends.
+/// An upstream that runs until the test process ends.
 pub struct RawZoom {
     pub address: SocketAddr,
     seen: Arc<Seen>,

@@ -99,7 +99,7 @@ impl Server {
         command.query(&mut self.try_connection()?)
     }
 
-    /// A connection for many commands.
+    /// Opens a connection for many commands.
     pub fn connection(&self) -> redis::Connection {
         self.try_connection().unwrap()
     }

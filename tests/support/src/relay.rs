@@ -1,4 +1,4 @@
-//! A relay between a replica and the server that can be cut without either end noticing: a network partition.
+//! A relay between a replica and the server that can be cut without either end noticing, like a network partition.
 
 use std::{
     io::{Read as _, Write as _},

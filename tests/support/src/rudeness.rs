@@ -56,7 +56,7 @@ fn waited_for_cpu(service: &Service) -> Duration {
 
 /// Watches services while random peers use them.
 pub struct Watch<'a> {
-    /// Each with its resident size at the start, in bytes.
+    /// The watched services, each with its resident size at the start, in bytes.
     services: Vec<(&'a Service, u64)>,
     /// How many bytes each service may grow by.
     memory: u64,

@@ -13,7 +13,6 @@ pub fn sim(adjust: impl FnOnce(&mut SimConfig)) -> Sim {
     Sim::start(config).expect("the simulator starts")
 }
 
-/// The calls for one meeting.
 pub fn calls_for(sim: &Sim, meeting: &str) -> Vec<Call> {
     let mut calls = sim.qos_calls();
     calls.retain(|call| call.meeting.as_deref() == Some(meeting));

@@ -6,7 +6,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// Runs until the test process ends.
+/// A server that runs until the test process ends.
 pub struct TlsFront {
     pub address: SocketAddr,
     /// The authority's certificate, in PEM.

@@ -2,7 +2,7 @@
 
 use super::Meeting;
 
-/// A growing one, a long one, two with UUIDs, and an odd one.
+/// A growing meeting, a long one, two with UUIDs, and one with odd values.
 #[must_use]
 pub fn demo_meetings() -> Vec<Meeting> {
     vec![

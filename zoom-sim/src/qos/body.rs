@@ -7,7 +7,7 @@ use crate::endpoint::MeetingKind;
 use crate::meeting::Hosted;
 use crate::reply::Reply;
 
-/// A body to be written.
+/// The page or participant from which a body is written.
 #[derive(Debug)]
 pub(crate) enum Found {
     Page { hosted: Arc<Hosted>, number: usize, size: usize, next_page_token: String },

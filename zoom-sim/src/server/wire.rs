@@ -37,7 +37,7 @@ impl Connection {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// The next request; `None` once the client has closed.
+    /// The next request; `None` once the client has closed the connection.
     pub(crate) async fn request(&mut self) -> io::Result<Option<Request>> {
         loop {
             if let Some(request) = Request::take(&mut self.buffer)? {

@@ -16,7 +16,7 @@ pub(crate) enum End {
     Complete,
     /// The server closed the connection.
     Closed,
-    /// The server reset it.
+    /// The server reset the connection.
     Reset,
     /// Nothing more arrived within the read timeout.
     Silence,
@@ -62,7 +62,7 @@ impl Response {
     }
 }
 
-/// One kept connection, with an access token.
+/// One persistent connection, with an access token.
 pub(crate) struct Client {
     stream: TcpStream,
     pub(crate) access_token: String,

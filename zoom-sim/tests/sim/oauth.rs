@@ -65,7 +65,7 @@ fn parameters_in_the_query_do_not_work() {
 fn parameters_in_the_query_work_if_the_configuration_says_so() {
     let config = SimConfig { token_parameters: TokenParameters::FormOrQuery, ..SimConfig::default() };
     let sim = Sim::start(config).unwrap();
-    // A client of Zoom for Python sends these headers.
+    // A Python client of Zoom's API sends these headers.
     let request = format!(
         "POST /oauth/token?{GOOD} HTTP/1.1\r\nauthorization: Basic c2ltLWNsaWVudDpzaW0tc2VjcmV0\r\n\
          content-type: application/json\r\ncontent-length: 0\r\n\r\n"
