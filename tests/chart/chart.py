@@ -18,7 +18,7 @@ CHART = ROOT / "helm/zoom-qos-proxy"
 CI = sorted(CHART.glob("ci/*-values.yaml"))
 VENV = pathlib.Path(sys.executable).parent
 HELM = VENV / "helm"
-# Does not exist if scripts/chart-tests cannot install it on this machine.
+# The Python with Helm 4. Does not exist if scripts/chart-tests cannot install Helm 4 on this machine.
 HELM4 = ROOT / "target/chart/helm4/bin/python"
 NODE = ROOT / "target/chart/node"
 SERVICE = pathlib.Path(os.environ["SERVICE_BINARY"])

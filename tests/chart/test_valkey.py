@@ -1,4 +1,4 @@
-"""The chart's own Valkey: its objects, and a real server that runs with their command and files."""
+"""The chart's own Valkey: its objects, and a real server that runs with the command and files of these objects."""
 
 import json
 import os

@@ -32,7 +32,7 @@ def inspect(kind, name):
 
 
 def removed_at_the_end(*arguments):
-    """Runs this podman command at exit. The last command runs first."""
+    """Registers a podman command to run at exit. Registered commands run in reverse order."""
     atexit.register(run, *arguments)
 
 

@@ -20,7 +20,7 @@ DASHBOARD = {"type": "datasource", "uid": "-- Dashboard --"}
 PARTICIPANTS = SAMPLES = 20
 # The second meeting is the demo's. Its id is a UUID, which must be percent-encoded in a path.
 MEETINGS = ["91000002020", "/ajXp112QmuoKj48548750=="]
-# Under this limit the affected participants of the first meeting share a value.
+# With this limit, the affected participants of the first meeting have a field value in common.
 LIMIT = {"summary__latency_ms": "160"}
 ACCEPT = {"json": "application/json;q=0.9,text/plain", "csv": "text/csv; charset=utf-8"}
 VALUES = {"string": str, "number": float, "timestamp": datetime.datetime.fromisoformat}

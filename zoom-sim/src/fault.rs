@@ -40,7 +40,7 @@ pub enum FaultKind {
     Webinar,
     /// 400/12702: the meeting is older than a year.
     TooOld,
-    /// 404/3001: no details (yet).
+    /// 404/3001: the meeting has no details, or none yet.
     NotAvailable,
     /// 404/3001: no such meeting.
     DoesNotExist,

@@ -15,7 +15,7 @@ pub(crate) enum Delivery {
     HangInBody,
     /// RST instead of an answer.
     ResetBeforeAnswer,
-    /// RST after head and half of the body.
+    /// RST after the head and half of the body, or after 16 KiB of the body if half is more.
     ResetInBody,
     /// FIN instead of an answer.
     CloseBeforeAnswer,

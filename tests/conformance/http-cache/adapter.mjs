@@ -44,7 +44,7 @@ export function adapter ({ originPort, portOf, scaleOf }) {
   return { front, back, meetings, defects }
 }
 
-/** Twelve digits, the longest meeting number, different for each uuid. */
+/** A number from a hash of the uuid, with the twelve digits of the longest meeting numbers. `meetingOf` finds collisions. */
 export function meetingNumber (uuid) {
   const digest = createHash('sha256').update(uuid).digest()
   return String(100_000_000_000n + digest.readBigUInt64BE() % 900_000_000_000n)

@@ -178,7 +178,7 @@ def revalidating(binaries, kept):
 
 
 def stale_and_failing(binaries, kept):
-    """Fetches because a snapshot is stale or a caller requires a newer one, and a stale answer because Zoom fails."""
+    """Fetches a snapshot because it is stale or a caller requires a newer one. Serves a stale snapshot when Zoom fails."""
     settings = {"cache__live_fresh": "3s", "cache__stale_while_revalidate": "0s", "cache__refresh_floor": "0s"}
     with running(binaries, **settings) as (service, zoom):
         service.get(EXAMPLE)

@@ -1,6 +1,6 @@
 //! The odd values, names and fields of an odd meeting.
 //!
-//! Raw JSON text, because no Rust type can hold some of them (lone surrogates, numbers beyond `f64`).
+//! They are raw JSON text, because no Rust type can hold some of them (lone surrogates, numbers beyond `f64`).
 
 /// Values that are odd under any key.
 pub(super) const ANY: [&str; 16] = [

@@ -114,7 +114,7 @@ impl Client {
         ))
     }
 
-    /// The `QoS` of a raw, already encoded id.
+    /// Requests the `QoS` of a meeting by its encoded id.
     pub(crate) fn qos(&mut self, id: &str, query: &str) -> Response {
         self.get(&format!("/v2/metrics/meetings/{id}/participants/qos?{query}"))
     }
@@ -169,7 +169,7 @@ pub(crate) fn faulty(kind: FaultKind) -> (Sim, Client) {
     (sim, client)
 }
 
-/// A text, percent-encoded for a query.
+/// Percent-encodes a text for a query.
 pub(crate) fn encoded(text: &str) -> String {
     text.replace('%', "%25").replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
 }
