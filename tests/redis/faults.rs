@@ -33,7 +33,7 @@ use zoom_qos_proxy::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Twice the timeout of an operation, 250 ms, because the machine may be busy.
+/// Twice an operation's timeout of 250 ms, because the machine may be busy.
 const BOUNDED: Duration = Duration::from_millis(500);
 
 async fn bounded<T>(operation: impl Future<Output = T>) -> T {

@@ -21,7 +21,7 @@ NOT_PROVOKED = {
 
 
 class Captures(dict):
-    """Answers by the name of their kind, and which scenarios failed."""
+    """Answers by the name of their kind, and the scenarios that failed."""
 
     def __init__(self):
         super().__init__()

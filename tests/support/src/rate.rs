@@ -1,4 +1,4 @@
-//! Counts the calls in an interval.
+//! Finds the most calls in any second.
 
 use std::{
     sync::{Arc, Mutex},
