@@ -1,6 +1,6 @@
 {{/*
-The service's configuration file. It does not set the listeners: the image sets them in the environment, which overrides every
-file, so the pod sets them in the environment too.
+The service's configuration file. It does not set the listeners. The image sets them in environment variables, which override
+every file, so the pod also sets them in environment variables.
 */}}
 
 {{- define "zoom-qos-proxy.toml" -}}

@@ -1,6 +1,6 @@
 {{/*
-ConfigMaps and Secrets are named by their content, so a pod always reads the content that its template was made for, even if its
-container restarts during an upgrade that fails. docs/adr/0031 says why, and how those of earlier revisions are kept.
+ConfigMaps and Secrets are named by their content. So a pod always reads the content that its template was made for, even if its
+container restarts during an upgrade that fails. docs/adr/0031 explains this, and how the objects of earlier revisions are kept.
 */}}
 
 {{/* (dict "base" NAME "content" TEXT) → NAME-HASH */}}
@@ -16,7 +16,7 @@ container restarts during an upgrade that fails. docs/adr/0031 says why, and how
 {{- ternary "StatefulSet" "Deployment" .Values.persistence.enabled -}}
 {{- end }}
 
-{{/* "true" if all pods of a workload are those of its present template. */}}
+{{/* "true" if a workload is completely rolled out: all its pods have its current template and are available; else empty. */}}
 {{- define "zoom-qos-proxy.rolledOut" -}}
 {{- $wanted := dig "spec" "replicas" 0 . | int -}}
 {{- $status := dig "status" dict . -}}
@@ -30,8 +30,8 @@ container restarts during an upgrade that fails. docs/adr/0031 says why, and how
 
 {{/*
 The ConfigMaps or Secrets of a workload's earlier templates, newest first: [{"name": …, "data": {…}}]. An annotation of the workload
-lists them, because Helm does not know what a revision that failed has created. The list is shortened only after a complete rollout:
-before that, the oldest entry may be the one that all ready pods use.
+lists them, because Helm does not know the objects of a failed revision. The list is shortened only after a complete rollout. Before
+that, all ready pods may still use the oldest entry.
 (dict "root" $ "kind" "ConfigMap" "annotation" KEY "current" NAME "workload" KIND "workloadName" NAME)
 */}}
 {{- define "zoom-qos-proxy.previous" -}}
@@ -68,7 +68,7 @@ before that, the oldest entry may be the one that all ready pods use.
     "workload" "StatefulSet" "workloadName" (include "zoom-qos-proxy.valkeyName" .)) -}}
 {{- end }}
 
-{{/* The annotations of a workload that list what its templates have used. (list (list KEY CURRENT PREVIOUS) …) */}}
+{{/* Annotations of a workload: each lists the ConfigMaps or Secrets of its templates. (list (list KEY CURRENT PREVIOUS) …) */}}
 {{- define "zoom-qos-proxy.usedContents" -}}
 {{- $annotations := dict -}}
 {{- range . -}}
@@ -86,7 +86,7 @@ namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- .labels | nindent 2 }}
 annotations:
-  # Argo CD prunes objects of earlier revisions; this way it does so only when the new pods are ready.
+  # Argo CD prunes the objects of earlier revisions. With PruneLast, it waits until the new pods are ready.
   argocd.argoproj.io/sync-options: PruneLast=true
 {{- end }}
 

@@ -1,17 +1,17 @@
 {{/*
-The limits of each replica. Zoom's limits apply to the account. With Redis, replicas keep to them together (docs/adr/0016).
-Without Redis they do not know of each other: each gets the same share, so that all pods that can run at once keep to the
-limits together. docs/adr/0014 says why, and which cases this does not cover.
+The limits of each replica. Zoom's limits apply to the account. With Redis, the replicas share them (docs/adr/0016). Without Redis,
+replicas do not know of each other. Each gets the same share, so that all pods that can run at the same time keep to the limits
+together. docs/adr/0014 explains this, and which cases it does not cover.
 */}}
 
-{{/* "true" when replicas share one budget. */}}
+{{/* "true" if the replicas share one budget in Redis; else empty. */}}
 {{- define "zoom-qos-proxy.sharedBudget" -}}
 {{- if include "zoom-qos-proxy.redisSecret" . }}true{{ end -}}
 {{- end }}
 
 {{/*
-The number of replicas in the workload; empty: not Helm's to set. With an autoscaler it is the present number. If Helm removed the
-field that an earlier revision with replicaCount had, Kubernetes would set it to 1 until the autoscaler acts.
+The workload's number of replicas. With an autoscaler, it is the workload's current number, or empty if there is no workload yet. If
+an upgrade removed the field of an earlier revision, Kubernetes would set it to 1 until the autoscaler acts.
 */}}
 {{- define "zoom-qos-proxy.replicas" -}}
 {{- if .Values.autoscaling.enabled -}}
@@ -21,7 +21,7 @@ field that an earlier revision with replicaCount had, Kubernetes would set it to
 {{- end -}}
 {{- end }}
 
-{{/* Pods that can run at once. */}}
+{{/* The maximum number of pods that can run at the same time. */}}
 {{- define "zoom-qos-proxy.pods" -}}
 {{- $replicas := ternary (int .Values.autoscaling.maxReplicas) (int .Values.replicaCount) .Values.autoscaling.enabled -}}
 {{- if .Values.persistence.enabled -}}
@@ -32,7 +32,7 @@ field that an earlier revision with replicaCount had, Kubernetes would set it to
 {{- end -}}
 {{- end }}
 
-{{/* The number of shares. */}}
+{{/* The number of equal shares into which the account's limits are divided; 1 if the limits are not divided. */}}
 {{- define "zoom-qos-proxy.shares" -}}
 {{- if or (include "zoom-qos-proxy.sharedBudget" .) (eq (int .Values.replicaCount) 1) -}}
 1
@@ -50,8 +50,8 @@ field that an earlier revision with replicaCount had, Kubernetes would set it to
 {{- end }}
 
 {{/*
-One replica's limits: {"perSecond": …, "perDay": …}, and the same after the headroom: {"permittedPerSecond": …,
-"permittedPerDay": …}. The latter are 0 where the service would permit 1, the least it can permit.
+One replica's limits: {"perSecond": …, "perDay": …}, and the calls that it may make after the headroom: {"permittedPerSecond": …,
+"permittedPerDay": …}. These are rounded down and can be 0. The service would then make 1 call, because it never permits fewer.
 */}}
 {{- define "zoom-qos-proxy.replicaLimits" -}}
 {{- $shares := include "zoom-qos-proxy.shares" . | int64 -}}

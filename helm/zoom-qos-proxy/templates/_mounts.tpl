@@ -1,4 +1,4 @@
-{{/* The files that the service reads, for its pods and for others that check its configuration. */}}
+{{/* The files that the service reads: for its own pods, and for the Job that checks its configuration. */}}
 
 {{- define "zoom-qos-proxy.mounts" -}}
 # Mount folders, never subPath: Kubernetes does not update a subPath when a Secret changes.
@@ -19,7 +19,7 @@
 - {name: state, mountPath: /var/lib/zoom-qos-proxy}
 {{- end }}
 
-{{/* (dict "root" $ "optional" BOOLEAN): a pod waits for a Secret that does not exist, unless it is optional. */}}
+{{/* (dict "root" $ "optional" BOOLEAN). If "optional" is false, a pod waits until the Secrets exist. */}}
 {{- define "zoom-qos-proxy.secretVolumes" -}}
 - name: credentials
   secret:

@@ -4,7 +4,8 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{/* 52: a label of a StatefulSet's pods, at most 63 characters, has its name and eleven more characters. */}}
+{{/* At most 52 characters. Kubernetes gives a StatefulSet's pods a label that is 11 characters longer than its name, and a label has
+at most 63. */}}
 {{- define "zoom-qos-proxy.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -16,15 +17,15 @@
 {{- end -}}
 {{- end }}
 
-{{/* The selector of the pods. It can never change: a Deployment's selector is immutable. */}}
+{{/* The labels by which a workload selects its pods. They must never change, because a Deployment's selector is immutable. */}}
 {{- define "zoom-qos-proxy.selector" -}}
 app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: proxy
 {{- end }}
 
-{{/* Labels of the helm test's pods. They must not match the selector: the Services would route callers to them, and the PDB would
-count them. */}}
+{{/* Labels of the pods of `helm test`. They must not match the selector above. Otherwise the Services would route callers to these
+pods, and the PodDisruptionBudget would count them. */}}
 {{- define "zoom-qos-proxy.testSelector" -}}
 app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -55,7 +56,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (ternary (include "zoom-qos-proxy.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end }}
 
-{{/* The Secret made of credentials.trial; empty if there are none. */}}
+{{/* The name of the Secret that contains credentials.trial; empty if these are not set. */}}
 {{- define "zoom-qos-proxy.trialSecret" -}}
 {{- with .Values.credentials -}}
 {{- if .trial.accountId -}}
@@ -68,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- coalesce .Values.credentials.existingSecret (include "zoom-qos-proxy.trialSecret" .) (printf "%s-zoom" (include "zoom-qos-proxy.fullname" .)) -}}
 {{- end }}
 
-{{/* Those of global may be names alone, as in other charts. */}}
+{{/* The pull secrets of the parent chart and of this one. As in other charts, an entry of `global` may be a plain name. */}}
 {{- define "zoom-qos-proxy.pullSecrets" -}}
 {{- $all := list -}}
 {{- range concat (default list (default dict .Values.global).imagePullSecrets) .Values.imagePullSecrets -}}

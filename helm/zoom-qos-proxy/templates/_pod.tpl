@@ -1,8 +1,8 @@
-{{/* The pod, for Deployment and StatefulSet. */}}
+{{/* The pod template of the Deployment and of the StatefulSet. */}}
 {{- define "zoom-qos-proxy.pod" -}}
 metadata:
   labels:
-    # Without the chart's version: a new chart version with the same service must not replace the pods.
+    # The chart's version is not a label: a new version of the chart with the same service must not replace the pods.
     {{- include "zoom-qos-proxy.selector" . | nindent 4 }}
     app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
     {{- with .Values.commonLabels }}
@@ -42,7 +42,8 @@ spec:
     {{- toYaml . | nindent 4 }}
     {{- end }}
     {{- if $waits }}
-    # Runs once in the life of a pod, and not again when the service's container restarts: see _stopping.tpl.
+    # Waits until the pod's predecessor has stopped (_stopping.tpl). An init container runs once for each pod, and not again when
+    # the service's container restarts.
     - name: wait-for-predecessor
       image: {{ include "zoom-qos-proxy.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -94,13 +95,13 @@ spec:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   volumes:
-    # The service reads its configuration at start only. A change gives the ConfigMap another name and so replaces the pods.
+    # The service reads its configuration only at start. A changed configuration has another name, so it replaces the pods.
     - name: config
       configMap:
         name: {{ include "zoom-qos-proxy.configName" . | quote }}
     {{- include "zoom-qos-proxy.secretVolumes" (dict "root" . "optional" false) | nindent 4 }}
     {{- if not .Values.persistence.enabled }}
-    # The day's count. It survives a restart of the container, but not the pod.
+    # The count of the day's calls. It survives a restart of the container, but is lost with the pod.
     - name: state
       emptyDir:
         sizeLimit: 1Mi

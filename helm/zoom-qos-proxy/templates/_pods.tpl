@@ -1,4 +1,4 @@
-{{/* What all pods of the chart have in common. */}}
+{{/* Parts that several pods of the chart share. */}}
 
 {{/* The requirements of the restricted Pod Security Standard, and a read-only root. No value changes them. */}}
 {{- define "zoom-qos-proxy.podSecurity" -}}
@@ -24,7 +24,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* How a pod runs, and how it resolves names. */}}
+{{/* The pod's runtime class, and how it resolves names. */}}
 {{- define "zoom-qos-proxy.podEnvironment" -}}
 {{- with .Values.runtimeClassName }}
 runtimeClassName: {{ . | quote }}
@@ -42,19 +42,19 @@ hostAliases:
 {{- end }}
 {{- end }}
 
-{{/* Resources of a container that runs one of the program's other commands. */}}
+{{/* Resources of a container that runs another command of the service's program, such as `sleep`. */}}
 {{- define "zoom-qos-proxy.commandResources" -}}
 requests: {cpu: 10m, memory: 16Mi}
 limits: {memory: 32Mi}
 {{- end }}
 
-{{/* check-config reads certificates and the callers' file. */}}
+{{/* Resources of the Job that runs `check-config`, which also reads certificates and the callers' file. */}}
 {{- define "zoom-qos-proxy.checkResources" -}}
 requests: {cpu: 10m, memory: 32Mi}
 limits: {memory: 128Mi}
 {{- end }}
 
-{{/* The spec of a pod that runs one of the program's other commands and ends. */}}
+{{/* Parts of the spec of a pod that runs one command of the program and ends. */}}
 {{- define "zoom-qos-proxy.commandPod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -76,7 +76,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* Lets the pod's user read mounted Secrets. */}}
+{{/* The group that owns mounted files, so that the pod's user can read Secrets. */}}
 {{- define "zoom-qos-proxy.fsGroup" -}}
 {{- with .Values.runAs.fsGroup -}}
 fsGroup: {{ int64 . }}

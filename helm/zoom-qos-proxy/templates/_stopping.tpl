@@ -1,6 +1,6 @@
 {{/* Times for stopping a pod, in whole seconds. */}}
 
-{{/* Drain and shutdown together, rounded up, plus 2 s for sending the last traces. */}}
+{{/* How long the service takes to stop: drain and shutdown, and with a collector 2 s for sending the last traces; rounded up. */}}
 {{- define "zoom-qos-proxy.stopSeconds" -}}
 {{- $drain := include "zoom-qos-proxy.milliseconds" (default "5s" .Values.config.server.drain_delay) | int64 -}}
 {{- $shutdown := include "zoom-qos-proxy.milliseconds" (default "25s" .Values.config.server.shutdown_timeout) | int64 -}}
@@ -17,8 +17,8 @@
 {{- end }}
 
 {{/*
-How long a new pod waits before it starts. A Deployment does not count stopping pods: it starts a successor while the old pod still
-drains, so for that time one more pod could call Zoom than there are shares. After the grace period the old pod is certainly gone.
+How long a new pod waits before its service starts. A Deployment does not count stopping pods, so it starts a new pod while the old
+one still drains. Without the wait, more pods could call Zoom than there are shares. After the grace period, the old pod is gone.
 */}}
 {{- define "zoom-qos-proxy.predecessorSeconds" -}}
 {{- if or .Values.persistence.enabled (eq (include "zoom-qos-proxy.shares" . | int) 1) -}}

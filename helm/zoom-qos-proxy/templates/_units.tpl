@@ -16,7 +16,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* The same in whole bytes */}}
+{{/* The same quantity as a whole number, rounded down; empty if it is not a quantity. */}}
 {{- define "zoom-qos-proxy.bytes" -}}
 {{- with include "zoom-qos-proxy.quantity" . }}{{ float64 . | int64 }}{{ end -}}
 {{- end }}

@@ -1,5 +1,5 @@
 {{/*
-Checks that the schema cannot express: sums and contradictions. One failure reports all of them.
+Checks that values.schema.json cannot express, such as sums and contradictions. A failure lists all mistakes at once.
 */}}
 {{- define "zoom-qos-proxy.validate" -}}
 {{- $wrong := list -}}

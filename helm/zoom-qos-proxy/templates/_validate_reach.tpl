@@ -1,4 +1,4 @@
-{{/* Contradictions in how the service is reached, scaled and pulled: a list of sentences as JSON. */}}
+{{/* Contradictory values about the Services, images, scaling and alerts: a list of sentences as JSON, one for each mistake. */}}
 {{- define "zoom-qos-proxy.wrongReach" -}}
 {{- $wrong := list -}}
 {{- with .Values.service -}}

@@ -1,6 +1,6 @@
 {{/* The Valkey of valkey.enabled, and the Secret with Redis's URL. */}}
 
-{{/* The Secret with Redis's URL; empty without Redis. */}}
+{{/* The name of the Secret with Redis's URL; empty without Redis. */}}
 {{- define "zoom-qos-proxy.redisSecret" -}}
 {{- if .Values.valkey.enabled -}}
 {{- default (include "zoom-qos-proxy.valkeyName" .) .Values.valkey.existingSecret -}}
@@ -9,7 +9,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* 45: the name of a StatefulSet has at most 52 characters; see fullname. */}}
+{{/* 45 characters and `-valkey` are 52, the most for a StatefulSet's name: see fullname. */}}
 {{- define "zoom-qos-proxy.valkeyName" -}}
 {{- printf "%s-valkey" (include "zoom-qos-proxy.fullname" . | trunc 45 | trimSuffix "-") -}}
 {{- end }}
@@ -31,7 +31,7 @@ app.kubernetes.io/component: valkey
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag }}{{ end -}}
 {{- end }}
 
-{{/* The included file comes first, because later lines override it. */}}
+{{/* Valkey's configuration. The included file comes first, because later lines override it. */}}
 {{- define "zoom-qos-proxy.valkeyConf" -}}
 # requirepass, from the Secret. Without a password Valkey answers no other pod.
 include /run/secrets/valkey/auth.conf
@@ -48,8 +48,9 @@ maxmemory-policy volatile-lru
 {{- end }}
 
 {{/*
-MiB: twice maxmemory plus 64. A server filled with small records and then with large ones, which do not fit into the gaps, took
-48, 156, 277 and 525 MiB for a maxmemory of 16, 64, 128 and 256 MiB; tests/chart/test_valkey.py repeats the first.
+The memory of Valkey's container, in MiB: twice maxmemory plus 64. In the worst case, the server is filled with small records and then
+with large ones, which do not fit into the gaps. With a maxmemory of 16, 64, 128 and 256 MiB, it then took 48, 156, 277 and 525 MiB.
+tests/chart/test_valkey.py repeats the measurement for 16 MiB.
 */}}
 {{- define "zoom-qos-proxy.valkeyMemoryMiB" -}}
 {{- $bytes := include "zoom-qos-proxy.bytes" .Values.valkey.maxMemory | int64 -}}
