@@ -1,12 +1,12 @@
 //! The one thread that talks to Zoom, and the handle through which HTTP workers use it.
 //!
-//! A *flight* fetches one snapshot. The thread owns it, not a caller: a caller who disconnects cannot cancel it, and
-//! later callers join it. Zoom's largest plan permits 40 calls a second, so one thread is enough, and the flight table,
-//! the queue, the quota and the access token are plain state without locks.
+//! A *flight* fetches one snapshot. No caller owns a flight: a caller that disconnects cannot cancel it, and later
+//! callers join it. Zoom's largest plan permits 40 calls a second, so one thread is enough. The flight table, the
+//! queue, the quota and the access token are plain state without locks.
 //!
-//! To follow one fetch, read on in [`actor`] (join or start a flight), [`flights`] (its waiting callers), [`flight`] (obtain the
-//! snapshot, publish it, reply), [`peers`] (with Redis: from and for other replicas), [`pages`] (from Zoom: every page) and [`call`]
-//! (one page).
+//! To follow one fetch, read these modules in order: [`actor`] joins or starts a flight, [`flights`] keeps the callers
+//! that wait for it, and [`flight`] runs it. With Redis, [`peers`] gets the snapshot from another replica, or publishes
+//! it. [`pages`] fetches all pages from Zoom, and [`call`] fetches one page.
 
 mod actor;
 mod assembly;
@@ -57,7 +57,7 @@ use crate::{
     trace::{FlightLink, TraceContext},
 };
 
-/// The handle: cheap to clone, usable on any thread.
+/// The handle to the fetcher's thread. It is cheap to clone, and works on any thread.
 #[derive(Clone)]
 pub struct Fetcher {
     commands: mpsc::UnboundedSender<FetcherCommand>,
@@ -70,7 +70,7 @@ pub struct Fetcher {
     wait: Duration,
 }
 
-/// A fetcher that has not started: commands sent to its handle wait.
+/// A fetcher that has not started. Commands that its handle sends wait until it starts.
 pub struct FetcherTask {
     dependencies: Dependencies,
     commands: mpsc::UnboundedReceiver<FetcherCommand>,
@@ -78,7 +78,7 @@ pub struct FetcherTask {
 }
 
 impl FetcherTask {
-    /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`.
+    /// Starts the fetcher on the arbiter's thread.
     pub(crate) fn spawn_on(self, thread: &actix_rt::Arbiter, supervisor: Supervisor) {
         let Self { dependencies, commands, signals } = self;
         let of_tasks = supervisor.clone();
@@ -106,13 +106,14 @@ impl Fetcher {
         (fetcher, FetcherTask { dependencies, commands, signals })
     }
 
-    /// Gets a snapshot by a flight in progress or a new one, and waits up to `server.wait`. A new flight's calls count
-    /// for `caller`; none starts if the caller is over its limit. `hangs_up` completes when the caller disconnects:
-    /// from then on, a flight does not make its first call for this caller alone. If `requested` names no
-    /// [kind](crate::snapshot::MeetingKind), the snapshot may be a meeting's or a webinar's.
+    /// Gets a snapshot, and waits for it up to `server.wait`. The request joins the flight in progress, or starts one
+    /// if the caller is within its limits. The calls of a flight that it starts count for `caller`. `hangs_up`
+    /// completes when the caller disconnects; after that, a flight that only this caller waited for does not make its
+    /// first call. If `requested` names no [kind](crate::snapshot::MeetingKind), the snapshot may be a meeting's or a
+    /// webinar's.
     ///
     /// # Errors
-    /// Any [`Reason`]; the flight itself may go on.
+    /// Any [`Reason`]. The flight may continue after an error.
     pub(crate) async fn fetch(
         &self,
         requested: RequestedKey,
@@ -143,13 +144,16 @@ impl Fetcher {
         }
     }
 
-    /// Starts a background flight, unless one is in progress; callers' flights come first. Its calls count for `caller`.
+    /// Starts a flight that refreshes a stale snapshot in the background, unless a flight for it is in progress or
+    /// `caller` is over its limits. The flight's calls count for `caller`, and flights that callers wait for have
+    /// priority.
     pub(crate) fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
-        // Fails only if the fetcher has stopped: then nothing is refreshed.
+        // Fails only if the fetcher has stopped. Nothing is refreshed then.
         drop(self.commands.send(FetcherCommand::Refresh { key, caller, request }));
     }
 
-    /// Publishes a snapshot to the other replicas if callers page through it. Does nothing if it has been published.
+    /// Publishes a snapshot to the other replicas if callers page through it, so that each replica can serve the next
+    /// page. Does nothing if the snapshot was published recently.
     pub(crate) fn publish_paged(&self, snapshot: &Arc<Snapshot>) {
         if self.redis.is_some() && snapshot.claim_publication(Instant::now(), PUBLISH_PAGED_EVERY) {
             drop(self.commands.send(FetcherCommand::PublishPaged(Arc::clone(snapshot))));
@@ -162,9 +166,9 @@ impl Fetcher {
         self.ask(|reply| FetcherCommand::FetchPaged { key, tag, reply }).await?
     }
 
-    /// Purges snapshots and cached failures, here and on every other replica. Flights in progress do not cache them
-    /// again. Returns once this replica has purged them, and has announced the purge to the others. While Redis is
-    /// unavailable, the announcement is kept for later.
+    /// Purges snapshots and cached failures on all replicas. The results of flights in progress are not cached. Returns
+    /// when this replica has purged them and has announced the purge to the others. While Redis is unavailable, the
+    /// announcement is kept for later.
     ///
     /// # Errors
     /// The fetcher has stopped.
@@ -211,14 +215,14 @@ impl Fetcher {
         self.redis.as_ref().map(|status| *status.borrow())
     }
 
-    /// Releases this replica's share of the quota to the others. This replica makes no call after that.
+    /// Releases this replica's share of the quota to the other replicas. This replica must not call Zoom after that.
     pub(crate) async fn leave(&self) {
         self.ask(FetcherCommand::Leave).await;
     }
 
-    /// Starts no more flights; those in progress go on.
+    /// Stops new flights from starting. Flights in progress continue.
     pub(crate) fn stop_starting(&self) {
-        // Fails only if the fetcher has stopped: then no flight starts either.
+        // Fails only if the fetcher has stopped. No flight starts then either.
         drop(self.commands.send(FetcherCommand::StopStarting));
     }
 

@@ -28,8 +28,9 @@ pub(super) async fn run(
 ) {
     let state = Rc::new(FetcherState::new(dependencies, signals, &supervisor));
     let (flights, caller) = (Rc::clone(&state.flights), Rc::clone(&state));
-    // The scheduler asks both before it gives out a permit, and both act: the first detaches a flight that no caller waits for
-    // (no caller can join it any more; see `flights`), the second starts the request for a missing access token.
+    // The scheduler calls both closures before it grants a permit. The first one detaches a flight that no caller waits
+    // for, so that no caller joins it any more (see `flights`). The second one requests an access token if there is
+    // none.
     let scheduler = state
         .scheduler
         .clone()
@@ -37,7 +38,7 @@ pub(super) async fn run(
     drop(actix_rt::spawn(supervisor.watch("the queue for permits", scheduler)));
     let access_tokens = state.access_tokens.clone().run();
     drop(actix_rt::spawn(supervisor.watch("the renewal of access tokens", access_tokens)));
-    // Workers show each caller its share of the day's calls (`quota::fair_day`).
+    // The workers reject callers that are over their limits, so they need the limits that the scheduler applies.
     let told = Rc::clone(&state.accounts).tell_workers();
     drop(actix_rt::spawn(supervisor.watch("the callers' parts of the day", told)));
     while let Some(command) = commands.recv().await {
@@ -45,8 +46,8 @@ pub(super) async fn run(
     }
 }
 
-/// Returns whether there is a usable access token. If there is none, requests one in a task, which rejects all queued
-/// calls on failure.
+/// Returns whether there is a usable access token. If there is none, starts a task that requests one. If Zoom does not
+/// issue a token, the task rejects all queued calls.
 fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
     if state.access_tokens.are_usable(Instant::now()) {
         return true;
@@ -65,7 +66,7 @@ fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
     false
 }
 
-/// Carries out a command without waiting. Work that takes time becomes a task.
+/// Carries out a command without waiting. Work that has to wait runs in a task of its own.
 fn carry_out(state: Rc<FetcherState>, command: FetcherCommand) {
     match command {
         FetcherCommand::Fetch { request, reply } => reply_or_start(&state, request, reply),
@@ -97,8 +98,8 @@ fn carry_out(state: Rc<FetcherState>, command: FetcherCommand) {
     }
 }
 
-/// Replies from the cache, joins the flight in progress, or starts one. One thread decides this in one place, so a
-/// snapshot never has two flights that callers can join.
+/// Replies from the cache, joins the flight in progress, or starts one. All of this runs on one thread without an
+/// `await`, so a snapshot never has two flights that callers can join.
 fn reply_or_start(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplySender) {
     let FetchRequest { requested, requirement, caller, flight_link, deadline, hung_up } = request;
     let (key, entry) = state.cache.find(requested, Instant::now());
@@ -106,8 +107,8 @@ fn reply_or_start(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplyS
         drop(reply.send(result));
         return;
     }
-    // The flight in progress has found nothing at the other replicas, and no call may be made now. A caller with a
-    // fallback (a stale snapshot) does not wait until calls may be made again.
+    // The flight in progress waits to make its next call, and no calls are allowed now. A caller with a fallback (a
+    // stale snapshot) gets the failure instead of waiting.
     if requirement.has_fallback
         && state.flights.call_waits(&key)
         && let Some((_, failure)) = state.scheduler.blocked_until()

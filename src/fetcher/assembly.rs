@@ -1,5 +1,5 @@
-//! Makes a snapshot from pages. Parsing, cleaning and compressing take milliseconds a page, so they run on the blocking
-//! pool, not on the thread that starts the calls on time.
+//! Makes a snapshot from pages. Parsing, cleaning and compressing take milliseconds per page. They run on the blocking
+//! pool, because the fetcher's thread has to start calls on time.
 
 use std::{
     io,
@@ -18,8 +18,8 @@ use crate::{
     snapshot::{Snapshot, SnapshotBuilder, SnapshotKey},
 };
 
-/// Pages and meetings above this size, in bytes, are processed one at a time, because the memory for that is not
-/// counted: a cleaned page beside its body, a meeting's encodings beside its pages.
+/// Pages larger than this, in bytes, are cleaned one at a time, and larger meetings are finished one at a time. The
+/// memory for the cleaned page and for the meeting's encodings is not counted towards `limits.max_fetch_bytes`.
 const LARGE: usize = 1024 * 1024;
 
 async fn one_at_a_time(lock: &Mutex<()>, bytes: usize) -> Option<MutexGuard<'_, ()>> {
@@ -42,7 +42,7 @@ fn is_of_another(page: &Page, requested: &MeetingId) -> bool {
     number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
 }
 
-/// Cleans a page, appends its participants to the builder, and packs them if another page follows.
+/// Cleans a page, appends its participants to the builder, and packs (compresses) them if another page follows.
 pub(super) async fn append(
     state: &FetcherState,
     mut builder: SnapshotBuilder,
@@ -51,7 +51,7 @@ pub(super) async fn append(
     let length = body.len();
     let work = move || {
         let page = page.clean(&body, builder.begin_page()).map_err(io::Error::other)?;
-        // Packing may take long.
+        // Frees the body before the packing, which may take long.
         drop(body);
         builder.end_page(&page.rows, page.newest_leave_time);
         if page.next_page_token.is_some() {
@@ -68,7 +68,7 @@ pub(super) async fn append(
     builder
 }
 
-/// Finishes the snapshot, in the encodings in which it is stored.
+/// Makes the snapshot from the pages, in all encodings that the cache stores.
 pub(super) async fn finish(state: &FetcherState, key: SnapshotKey, builder: SnapshotBuilder) -> Snapshot {
     let (freshness, weight) = (state.freshness.clone(), builder.weight());
     let (stretch, jitter_seed) = (stretch(state, &key, builder.pages()), fastrand::u32(..));
@@ -84,8 +84,8 @@ pub(super) async fn finish(state: &FetcherState, key: SnapshotKey, builder: Snap
     never_fails(done)
 }
 
-/// Records the cost of this refresh, if it is one, and returns how many times longer than configured the snapshot is to
-/// be fresh.
+/// Returns the factor by which the new snapshot stays fresh longer than configured. If it replaces an older snapshot,
+/// records the cost of that refresh first.
 fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
     let now = Instant::now();
     if let Some(Entry::Snapshot(older)) = state.cache.get(key, now)
@@ -96,8 +96,8 @@ fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
     state.scheduler.stretch(pages)
 }
 
-/// Unwraps the result of cleaning and compressing in memory, which fails only because of a bug. Such a failure ends the flight as
-/// a panic does.
+/// Unwraps the result of cleaning and compressing in memory, which fails only because of a bug. A failure ends the
+/// flight like a panic.
 fn never_fails<T>(done: io::Result<T>) -> T {
     done.unwrap_or_else(|error| {
         tracing::error!(%error, "cleaning or compressing a page failed: this is a bug");

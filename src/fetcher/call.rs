@@ -28,11 +28,11 @@ pub(super) struct FetchedPage {
     pub(super) page: CheckedPage,
     pub(super) body: Bytes,
     pub(super) zoom_error: ZoomError,
-    /// The memory of the body, counted until this is dropped.
+    /// Counts the body's memory until it is dropped.
     pub(super) counted: BodyBytes,
 }
 
-/// Fetches one page, when there is memory for it.
+/// Waits until there is memory for one page, and fetches it.
 pub(super) async fn fetch_page(
     state: &FetcherState,
     flight: &Flight,
@@ -66,8 +66,8 @@ pub(super) async fn fetch_page(
 }
 
 /// Waits for a permit, and returns it with the access token. The queue grants permits only while there is an access
-/// token, but another call may have found since that Zoom no longer accepts it. The permit is then released, and this
-/// call queues again.
+/// token, but Zoom may have refused that token to another call since. This call then releases its permit and queues
+/// again.
 async fn permit_and_token(state: &FetcherState, flight: &Flight) -> Result<(Permit, AccessToken), Failure> {
     loop {
         state.webinars.check(&flight.key)?;
@@ -101,7 +101,7 @@ async fn wait_for_permit(state: &FetcherState, flight: &Flight) -> Result<Permit
     permit
 }
 
-/// Makes the call, and counts it wherever calls are counted.
+/// Makes the call. Records it in the flight table, in the caller's accounts, in the metrics and in a span.
 async fn send(
     state: &FetcherState,
     flight: &Flight,
@@ -112,7 +112,7 @@ async fn send(
 ) -> Result<WholeResponse, CallError> {
     state.flights.mark_called(flight);
     let called = Instant::now();
-    // The amount that the call takes from the caller's part of the day: it may have to be given back.
+    // The amount that the call took from the caller's reserve, in case it has to be refunded.
     let draw = flight.calls.record_call(called);
     let mut span = state.spans.begin_call(flight, resent);
     let traceparent = span.context().traceparent();
@@ -131,7 +131,7 @@ async fn send(
     drop(span);
     state.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
     match unspent {
-        // The request was never sent: it costs neither the account nor the caller anything.
+        // The request was not sent, so it counts neither for the account nor for the caller.
         Some(permit) => {
             state.scheduler.release(permit);
             flight.calls.refund_call(called, draw);
@@ -162,7 +162,7 @@ async fn check(
                 %meeting,
                 "Zoom answered with another meeting's page: refused, and all connections are closed"
             );
-            // On one of the connections, each response may belong to the previous request.
+            // A connection may be out of step, so that each of its responses belongs to the previous request.
             state.zoom.upstream.api.forget_connections();
             Err(CallError::Broken(answer.zoom_error()))
         }

@@ -1,5 +1,6 @@
-//! Decides whether a flight may start for a caller: its limits of the minute, which its ledger counts, and of the day, which the
-//! scheduler counts. Keeps the scheduler's list of callers up to date, and tells the HTTP workers which callers must wait.
+//! Decides whether a flight may start for a caller. The caller's ledger counts its calls of the last minute, and the
+//! scheduler counts its calls of the day. This module also keeps the scheduler's list of callers up to date, and tells
+//! the HTTP workers which callers must wait.
 
 use std::{
     cell::Cell,
@@ -18,26 +19,26 @@ use crate::{
     scheduler::{CallerSharing, FetchShare, Scheduler},
 };
 
-/// How often the workers learn which callers must wait. The interval is short because reserves lapse even without a
-/// call.
+/// How often the workers are told which callers must wait. The interval is short because a wait can also end without a
+/// call: the calls reserved for callers become available to all as the day passes (`quota::fair_day`).
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct CallerAccounts {
     callers: Callers,
     scheduler: Scheduler,
     cluster: Option<Cluster>,
-    /// The version of the list of callers that the scheduler has.
+    /// The version of the list of callers that the scheduler got last.
     version: Cell<Option<u64>>,
 }
 
-/// Counts the calls of one flight in its caller's accounts, the first one from the start of the flight. Dropping this before the
-/// first call takes that one back.
+/// Counts the calls of one flight in its caller's accounts. The first call counts from the start of the flight.
+/// Dropping this value before that call is made takes it back.
 pub(super) struct FlightCalls {
-    /// Towards `calls_per_minute`, as far as this replica knows.
+    /// Counts towards `calls_per_minute`. Learns of other replicas' calls with a delay.
     minute: LedgerEntry,
-    /// Towards the caller's part of the day, and `calls_per_day`, as far as this replica knows.
+    /// Counts towards the caller's part of the day and `calls_per_day`. Learns of other replicas' calls with a delay.
     day: FetchShare,
-    /// Towards both ceilings in Redis, which is exact.
+    /// Counts towards both ceilings in Redis, exactly and for all replicas.
     shared: SharedCeilings,
 }
 
@@ -46,7 +47,8 @@ impl CallerAccounts {
         Self { callers, scheduler, cluster, version: Cell::default() }
     }
 
-    /// Counts the first call of a flight, before it is made: otherwise any number of flights could start within a limit.
+    /// Counts the first call of a flight before it is made. Otherwise a caller could start any number of flights before
+    /// the first of their calls counts.
     ///
     /// # Errors
     /// The caller has reached one of its limits.
@@ -85,22 +87,23 @@ impl CallerAccounts {
         }
     }
 
-    /// Returns the account of each caller of the callers' file, by the caller's id.
+    /// Returns the day's account of each caller in the callers' file, by the caller's id.
     pub(super) fn caller_days(&self) -> HashMap<u32, CallerDay> {
         let day = |caller: Arc<Caller>| Some((caller.id, self.scheduler.caller_day(caller.name.as_str())?));
         self.callers.all().into_iter().filter_map(day).collect()
     }
 
-    /// Tells the workers which limits the scheduler applies to the caller now. A caller is held to a tenth of its share while it
-    /// mostly asks for meetings that do not exist.
+    /// Tells the workers which limit of the day the caller has reached, and whether it is held. A caller that mostly
+    /// requests meetings that do not exist is held to a tenth of its share.
     fn publish_limits(&self, caller: &Caller) {
         let name = caller.name.as_str();
         caller.set_day_limit(self.scheduler.caller_denied(name));
         caller.set_held(self.scheduler.is_held(name));
     }
 
-    /// Passes the calls of the other replicas to the ledger, because its limit applies to all replicas together. Tells the
-    /// scheduler if a worker found a meeting for the caller in the cache while the caller was held.
+    /// Adds the other replicas' calls to the caller's ledger, because the limit applies to all replicas together. If
+    /// the caller is held and a worker has served it a meeting from the cache, tells the scheduler, which then stops
+    /// holding it.
     fn update_ledger(&self, caller: &Caller, now: Instant) {
         if caller.take_found() {
             self.scheduler.record_answer(caller.name.as_str(), true);
@@ -125,8 +128,8 @@ impl CallerAccounts {
 }
 
 impl FlightCalls {
-    /// Asks Redis, before the flight's first call, whether the caller's ceilings (`calls_per_minute` and `calls_per_day`) permit
-    /// it.
+    /// Asks Redis whether the caller's ceilings (`calls_per_minute` and `calls_per_day`) permit the flight's first
+    /// call.
     ///
     /// # Errors
     /// The calls of all replicas have reached a ceiling of the caller.

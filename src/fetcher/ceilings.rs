@@ -1,5 +1,6 @@
-//! Counts the calls of a flight in Redis, towards its caller's ceilings `calls_per_minute` and `calls_per_day`, for all replicas.
-//! Without Redis, only the replica's own checks apply: the caller's ledger for the minute, `quota::fair_day` for the day.
+//! Counts the calls of a flight in Redis, towards its caller's ceilings `calls_per_minute` and `calls_per_day`. The
+//! ceilings apply to all replicas together. Without Redis, only the replica's own checks apply: the caller's ledger for
+//! the minute, and `quota::fair_day` for the day.
 
 use std::{cell::Cell, num::NonZeroU32, sync::Arc, time::Instant};
 
@@ -18,9 +19,11 @@ pub(super) struct SharedCeilings {
     /// `None` if Redis is not configured, or the caller has no ceiling.
     cluster: Option<Cluster>,
     caller: Arc<Caller>,
-    /// The time under which the first call is counted, until it is made.
+    /// The time of the server, in microseconds, under which Redis has counted the first call. `None` before that, and
+    /// once the call is made.
     first: Cell<Option<u64>>,
-    /// The time under which the last call is counted; 0 if it is the newest call.
+    /// The time under which Redis has counted the last call made, to take that call back. 0 if the time is unknown: the
+    /// caller's newest call is then taken back.
     last: Cell<u64>,
 }
 
@@ -31,8 +34,8 @@ impl SharedCeilings {
         Self { cluster, caller: Arc::clone(caller), first: Cell::default(), last: Cell::default() }
     }
 
-    /// Counts the first call of the flight, or fails if a ceiling is reached. Counts nothing if Redis is unavailable or the
-    /// caller has no ceiling.
+    /// Counts the first call of the flight, or fails if a ceiling is reached. Succeeds without counting if Redis is
+    /// unavailable, if the caller has no ceiling, or if the call is already counted.
     pub(super) async fn start(&self) -> Result<(), Failure> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         if self.first.get().is_some() || cluster.mode(Instant::now()) != Mode::Shared {

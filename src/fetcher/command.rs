@@ -20,12 +20,12 @@ use crate::{
     zoom::reachability::LastFailure,
 };
 
-/// How long a caller that got nothing because of flights in progress should wait before it retries. Most of these
-/// flights have ended by then.
+/// How long a caller should wait before it retries if its flight took too long, or if too many flights wait. Most
+/// flights in progress end within this time.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// A snapshot that callers page through is published again after this long, if another first slice hands out a token. Redis keeps
-/// it for twice as long, so every token works at all replicas for this long at least.
+/// The minimum interval between two publications of a snapshot that callers page through. Redis keeps it for twice this
+/// time, so a page token works at every replica for at least this time after the token was issued.
 pub(super) const PUBLISH_PAGED_EVERY: Duration = Duration::from_secs(PAGED_FOR.as_secs() / 2);
 
 pub(super) type ReplySender = oneshot::Sender<Result<Fetched, Failure>>;
@@ -82,9 +82,9 @@ pub(crate) struct Fetched {
 pub(crate) enum FetchSource {
     /// This caller's request started the flight.
     OwnFlight,
-    /// The request joined a flight in progress.
+    /// The request joined a flight in progress, of this replica or of another one.
     OthersFlight,
-    /// The snapshot has been cached since the caller's look-up.
+    /// The snapshot was cached between the worker's look-up and the fetcher's.
     Cache,
     /// The snapshot is from the record of another replica's earlier flight.
     Record,
@@ -94,9 +94,9 @@ pub(crate) struct FetcherStatus {
     pub(crate) flights: usize,
     pub(crate) waiting: usize,
     pub(crate) scheduler: SchedulerStatus,
-    /// The day of each caller of the callers' file, by the caller's id.
+    /// The day's account of each caller in the callers' file, by the caller's id.
     pub(crate) caller_days: HashMap<u32, CallerDay>,
-    /// Zoom's last refusal, and how long ago it came.
+    /// How long ago Zoom last answered a call with an error, and the failure.
     pub(crate) last_refusal: Option<(Duration, Failure)>,
     pub(crate) last_failure: Option<LastFailure>,
     /// The number of live replicas, this one included; `None` without Redis.

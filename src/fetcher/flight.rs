@@ -21,16 +21,16 @@ use crate::{
 
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
-    /// How the result came from another replica; `None` if this flight fetched it from Zoom.
+    /// How another replica provided the result; `None` if this replica was to fetch it itself.
     source_if_peer: Option<FetchSource>,
     /// Whether the result may be cached. `false` if the meeting was purged during the fetch, or if another replica has
-    /// fetched it since.
+    /// stored a newer result.
     may_cache: bool,
-    /// The time until which a failure is remembered; `None` if it is not.
+    /// The time until which a failure is cached; `None` if it is not cached.
     remember_until: Option<Instant>,
 }
 
-/// Runs one flight to its end. A panic on the way fails the flight rather than leaving its callers waiting.
+/// Runs one flight to its end. A panic fails the flight, so its callers still get a reply.
 pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span) {
     let started = Instant::now();
     loop {
@@ -38,8 +38,8 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
         let obtained = obtained.unwrap_or_else(|_| {
             FlightResult::with_ttl(&state, &flight, Err(Failure::new(Reason::ZoomFailed)))
         });
-        // From here to the end of the round there is no `await`, so a purge runs either before this part (the flight is
-        // then detached, and nothing is cached) or after it (the purge then removes the cached result).
+        // The rest of this iteration has no `await`, so a purge runs either before it or after it. Before it, the purge
+        // detaches the flight, and nothing is cached. After it, the purge removes the cached result.
         let source_if_peer = obtained.source_if_peer;
         record_answer(&state, &flight, &obtained.result);
         let result = remember(&state, &flight, obtained);
@@ -57,7 +57,8 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
     }
 }
 
-/// Obtains the snapshot from another replica if one has it or is fetching it, else from Zoom, for all replicas.
+/// Obtains the snapshot from another replica if one has it or is fetching it. Otherwise fetches it from Zoom, and
+/// publishes the result to the other replicas.
 async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
     let claim = match state.peers.find(flight, &state.spans).await {
         PeerResult::FetchHere(claim) => claim,
@@ -82,8 +83,8 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
         return FlightResult::with_ttl(state, flight, Err(failure));
     }
     let result = fetch_meeting(state, flight).await.map(Arc::new);
-    // The cache and the waiting callers get the result only after this, or shortly before the first caller's deadline: another
-    // replica may have fetched or purged the meeting since.
+    // The result is published before it is cached and sent to the callers, because another replica may have fetched or
+    // purged the meeting since. The wait for Redis ends shortly before the first caller's deadline.
     let (result, may_cache) = state.peers.publish(claim, flight, result).await;
     FlightResult { may_cache, ..FlightResult::with_ttl(state, flight, result) }
 }
@@ -110,7 +111,7 @@ async fn confirm_or_hand_over(state: &FetcherState, flight: &mut Flight) -> Resu
     confirmed
 }
 
-/// Caches the result. Returns it, and whether the cache holds the snapshot.
+/// Caches the result if it may be cached. Returns the result, and whether the cache holds the snapshot.
 fn remember(
     state: &FetcherState,
     flight: &Flight,
@@ -130,7 +131,8 @@ fn remember(
         Err(mut failure) => {
             if let Some(until) = remember_until.filter(|_| may_cache) {
                 if !ends_snapshot(failure.reason) {
-                    // Zoom is not called again before then, whatever time its response named.
+                    // The cached failure is served until then, so callers should not retry earlier, even if Zoom named
+                    // another time.
                     failure.retry_at = Some(until);
                 }
                 state.cache.insert_failure(flight.key, &failure, until);
@@ -173,10 +175,10 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
 }
 
 impl FlightResult {
-    /// Decides how long a failure is remembered.
+    /// Makes a result that may be cached, and decides how long it is cached if it is a failure.
     fn with_ttl(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        // A failure before the first call, such as that of the access token, is not about this meeting, so it is not
-        // cached.
+        // A failure before the flight's first call is not about this meeting (the access token may have failed), so it
+        // is not cached, unless its kind shows that a new attempt would not help.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some()
                 || ends_snapshot(failure.reason)
@@ -201,8 +203,8 @@ fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, source_if_pe
     );
 }
 
-/// Logs failures of Zoom for operators. All others, such as a caller's request for an unknown meeting, are logged at
-/// `debug`.
+/// Logs failures of Zoom as warnings for operators. Other failures, such as a request for an unknown meeting, are
+/// logged at `debug`.
 fn log_failure(key: SnapshotKey, failure: &Failure) {
     let zoom = failure.zoom.as_deref();
     let (status, code) =

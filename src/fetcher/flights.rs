@@ -1,7 +1,9 @@
-//! The flight table: at most one flight per snapshot that new callers can join, each with the callers waiting for it.
+//! The flight table: the flights in progress, with the callers that wait for each. New callers can join at most one
+//! flight per snapshot.
 //!
-//! A purge *detaches* a flight: it goes on for the callers that wait for it, but no other caller joins it, and its result is
-//! not cached. A flight that loses all its callers before its first call may be detached, too, and then ends.
+//! A purge *detaches* a flight: the flight continues for the callers that already wait for it, but no other caller
+//! joins it, and its result is not cached. A flight that loses all its callers before its first call is also detached,
+//! and ends.
 
 mod entry;
 mod redirect;
@@ -30,7 +32,7 @@ use crate::{
 pub(super) enum Joined {
     /// The caller waits for a flight in progress.
     InProgress(FlightNumber),
-    /// The caller waits for a new flight, which has to be run now.
+    /// The caller waits for a new flight, whose task must be started now.
     Started(Flight),
     /// No flight starts: the service is stopping, or the caller is over its limit.
     Rejected(Waiter, Failure),
@@ -71,7 +73,8 @@ impl Table {
 }
 
 impl Flights {
-    /// Joins the flight in progress, which any caller may do, or starts one if its caller is within its limit.
+    /// Joins the flight in progress, or starts one if `reserve` succeeds. Limits apply only to starting a flight, so
+    /// any caller may join one.
     pub(super) fn join_or_start(
         &self,
         key: SnapshotKey,
@@ -96,7 +99,8 @@ impl Flights {
         }
     }
 
-    /// Starts a flight that no caller waits for. Returns `None` if one is in progress, or if none may start.
+    /// Starts a flight that no caller waits for. Returns `None` if a flight for this snapshot is in progress, if the
+    /// service is stopping, or if `reserve` fails.
     pub(super) fn start_refresh(
         &self,
         key: SnapshotKey,
@@ -130,13 +134,13 @@ impl Flights {
         }
     }
 
-    /// Returns whether a new caller can join a flight for this snapshot, and that flight's next call waits.
+    /// Returns whether there is a flight for this snapshot that callers can join, and whose next call waits.
     pub(super) fn call_waits(&self, key: &SnapshotKey) -> bool {
         self.table.borrow_mut().joinable(key).is_some_and(|(_, entry)| entry.call_waits)
     }
 
-    /// Returns the time at which this flight gives up, unless a caller that waits longer joins it. `None` once it has
-    /// made a call, because it no longer gives up then.
+    /// Returns the time at which this flight gives up, unless a caller with a later deadline joins it. `None` once the
+    /// flight has made a call, because it does not give up after that.
     pub(super) fn deadline(&self, flight: &Flight) -> Option<Instant> {
         self.read(flight, |entry| (!entry.has_called).then_some(entry.deadline))
     }
@@ -145,8 +149,8 @@ impl Flights {
         self.change(flight, |entry| entry.has_called = true);
     }
 
-    /// Records that this flight's next call waits. `blocked` is set if no flight may call before a certain time:
-    /// callers that cannot wait until then get its failure.
+    /// Records that this flight's next call waits. `blocked` is the time before which no flight may call, and the
+    /// failure for callers that have a fallback or cannot wait until then.
     pub(super) fn begin_wait(&self, flight: &Flight, blocked: Option<&(Instant, Failure)>) {
         self.change(flight, |entry| {
             entry.call_waits = true;
@@ -160,8 +164,8 @@ impl Flights {
         self.change(flight, |entry| entry.call_waits = false);
     }
 
-    /// Records that this flight may not make its next call before `until`. Callers that cannot wait until then get
-    /// `failure`, including those that join during the pause.
+    /// Records that this flight may not make its next call before `until`. Callers that have a fallback or cannot wait
+    /// until then get `failure`, even if they join during the pause.
     pub(super) fn begin_pause(&self, flight: &Flight, until: Instant, failure: Failure) {
         self.change(flight, |entry| {
             entry.call_waits = true;
@@ -170,8 +174,8 @@ impl Flights {
         });
     }
 
-    /// Records that no flight may call before `until`. A caller that cannot wait until then gets `failure`, if its
-    /// flight's next call waits.
+    /// Records that no flight may call before `until`. If a flight's next call waits, its callers that have a fallback
+    /// or cannot wait until then get `failure`.
     pub(super) fn begin_cooldown(&self, until: Instant, failure: &Failure) {
         self.remember_refusal(failure);
         let mut table = self.table.borrow_mut();
@@ -181,7 +185,7 @@ impl Flights {
     }
 
     /// Detaches the flight for this snapshot: new callers do not join it, and its result is not cached. Returns whether
-    /// there was one.
+    /// there was such a flight.
     pub(super) fn detach(&self, key: &SnapshotKey) -> bool {
         self.table.borrow_mut().joinable.remove(key).is_some()
     }
@@ -195,16 +199,16 @@ impl Flights {
         self.table.borrow().is_detached(&flight.key, flight.number)
     }
 
-    /// Returns whether this flight should end without a further call, because no caller waits for it any more: it is
-    /// detached already, or it has made no call and its callers disconnected before their deadline. Such a flight is
-    /// detached, so that no new caller joins it.
+    /// Returns whether this flight should end without a further call. This is so if no caller waits for it any more and
+    /// it is detached, or if it has made no call and all its callers disconnected before their deadlines. In the second
+    /// case, this also detaches the flight, so that no new caller joins it.
     pub(super) fn detach_if_abandoned(&self, number: FlightNumber) -> bool {
         // A caller that waited until its deadline got `still_fetching` and will retry, so the flight goes on.
         self.detach_if(number, |entry| Instant::now() < entry.deadline)
     }
 
-    /// Like [`Self::detach_if_abandoned`], but the callers may also have waited until their deadline. The scheduler
-    /// calls this before it rejects another caller because the queue is full.
+    /// Like [`Self::detach_if_abandoned`], but also returns true if the callers waited until their deadlines. The
+    /// scheduler calls this before it rejects a new call.
     pub(super) fn detach_if_unwanted(&self, number: FlightNumber) -> bool {
         self.detach_if(number, |_| true)
     }
@@ -223,8 +227,8 @@ impl Flights {
         ends
     }
 
-    /// Replies to the waiters of this caller, which may not start the flight. Returns the caller of the next waiter,
-    /// for which the flight can go on.
+    /// Rejects the waiters of this caller with `failure`. Returns another caller of the flight, for which it can
+    /// continue.
     pub(super) fn reject_waiters_of(&self, flight: &Flight, caller: u32, failure: &Failure) -> Option<u32> {
         let mut table = self.table.borrow_mut();
         let entry = table.in_progress.get_mut(&flight.number)?;
@@ -232,13 +236,13 @@ impl Flights {
         entry.weights().into_iter().map(|weight| weight.caller).find(|other| *other != caller)
     }
 
-    /// Makes this the flight of another caller that waits for it.
+    /// Makes the flight's calls count for this caller from now on.
     pub(super) fn hand_over(&self, flight: &mut Flight, caller: &Arc<Caller>, calls: FlightCalls) {
         (flight.caller, flight.calls) = (Arc::clone(caller), calls);
         self.change(flight, |entry| entry.weight = weight_of(caller));
     }
 
-    /// Ends a flight and replies to its callers. `source` is set if the snapshot is not from this flight.
+    /// Ends a flight and replies to its callers. `source` is set if the result is another replica's.
     pub(super) fn complete(
         &self,
         flight: &Flight,
@@ -276,7 +280,7 @@ impl Flights {
         }
     }
 
-    /// Returns the number of flights in progress, and of callers waiting for them.
+    /// Returns the number of flights in progress, and the number of connected callers that wait for them.
     pub(super) fn counts(&self) -> (usize, usize) {
         let in_progress = &self.table.borrow().in_progress;
         (in_progress.len(), in_progress.values().map(FlightEntry::waiting).sum())

@@ -20,8 +20,8 @@ pub(super) fn overloaded() -> Failure {
 /// Returns when there is memory for the flight's next page.
 ///
 /// # Errors
-/// The meeting alone takes all the memory, `limits.max_queued` calls and flights wait already, other meetings need the
-/// memory, or no caller waits for the flight any more.
+/// The meeting alone takes all the memory, more than `limits.max_queued` calls and flights wait, other meetings need
+/// the memory, no caller waits for the flight any more, or its deadline has passed.
 pub(super) async fn wait_for_memory(
     state: &FetcherState,
     flight: &Flight,
@@ -43,8 +43,8 @@ pub(super) async fn wait_for_memory(
             Some(_) => return Err(overloaded()),
             None => {}
         }
-        // Waiting calls and waiting flights share one bound. A flight that has made a call is exempt; otherwise its
-        // calls would be wasted.
+        // Waiting calls and waiting flights share the bound `limits.max_queued`. A flight that has made a call is
+        // exempt, because its calls would be wasted.
         let waiting = state.memory.waiting_to_begin() + state.scheduler.queued();
         if !waits
             && !state.flights.read(flight, |entry| entry.has_called)
@@ -59,7 +59,7 @@ pub(super) async fn wait_for_memory(
         {
             return Err(overloaded());
         }
-        // Callers with a stale snapshot get it at once.
+        // Callers with a stale snapshot do not wait for memory.
         state.flights.begin_wait(flight, Some(&(now, overloaded())));
     }
     state.flights.end_wait(flight);

@@ -21,8 +21,8 @@ use crate::{
     zoom::FlightMemory,
 };
 
-/// The number of pages that may follow those that `total_records` promises: a live meeting may grow by a hundred rows
-/// while it is fetched. Without a bound, an upstream whose pages never end would use up the day's calls.
+/// How many more pages than `total_records` promises may follow. A live meeting may grow by a hundred rows while it is
+/// fetched. Without a bound, an upstream whose pages never end would use up the day's calls.
 const EXTRA_PAGES: usize = 10;
 /// The maximum number of pages, however many rows the first page promises: enough for 50,000 rows.
 const MAX_PAGES: usize = 5_000;
@@ -30,16 +30,16 @@ const MAX_PAGES: usize = 5_000;
 const MAX_PAGES_IF_UNKNOWN: usize = 500;
 /// The number of participants on one of Zoom's pages.
 const ROWS_PER_PAGE: u64 = 10;
-/// The longest page token that is accepted, in bytes. Zoom's have a few dozen; a longer one than this may not fit into
-/// a request line.
+/// The longest page token that is accepted, in bytes. Zoom's tokens have a few dozen bytes. A longer token than this
+/// might not fit into a request line.
 const MAX_PAGE_TOKEN: usize = 4 * 1024;
-/// The maximum number of consecutive pages without a row: Zoom has no reason to send any.
+/// A fetch fails after this many consecutive pages without participants, which Zoom has no reason to send.
 const MAX_EMPTY_PAGES: u32 = 10;
 
 /// Fetches every page of the meeting. Starts over once if Zoom refuses a page token.
 pub(super) async fn fetch_meeting(state: &FetcherState, flight: &Flight) -> Result<Snapshot, Failure> {
     match fetch_pages(state, flight).await {
-        // A page token expired on the way, so this starts again at the first page.
+        // The page token has expired. Zoom issues a new one with the first page.
         Err(PagesError::PageTokenRefused(_)) => fetch_pages(state, flight).await,
         result => result,
     }
@@ -51,14 +51,14 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     let memory = state.memory.begin(flight.number);
     let mut appending: LocalBoxFuture<'_, _> = Box::pin(ready(SnapshotBuilder::default()));
     let mut next = None::<String>;
-    // Tokens may be long, so only their hashes are kept. Two different tokens with the same hash would end the flight
-    // as if Zoom had repeated one: once in 10^12 meetings of 5,000 pages.
+    // Tokens may be long, so only their hashes are kept. If two different tokens have the same hash, the flight fails
+    // as if Zoom had repeated a token. This happens once in 10^12 meetings of 5,000 pages.
     let (hasher, mut tokens_seen) = (RandomState::new(), HashSet::new());
     let mut empty_in_a_row = 0;
     let mut max_pages = MAX_PAGES_IF_UNKNOWN;
     while tokens_seen.len() < max_pages && empty_in_a_row < MAX_EMPTY_PAGES {
-        // Each turn fetches a page while the previous one is cleaned and packed (compressed), counts the memory of the new one, and
-        // decides by its envelope, which is everything but the participants, whether another page follows.
+        // Fetches a page while the previous one is cleaned and packed (compressed). The envelope of a page is
+        // everything but its participants; it shows whether another page follows.
         let (builder, fetched) = join(appending, fetch_page(state, flight, &memory, next.as_deref())).await;
         let FetchedPage { page, body, zoom_error, counted } = fetched?;
         memory.keep(builder.weight() + body.len(), counted);
@@ -89,8 +89,8 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     failed(Failure::lasting(Lasting::EndlessPages))
 }
 
-/// Returns a future that cleans and packs the page, so that the next one can be fetched meanwhile. If memory is short,
-/// this cleans and packs the page before it returns, because the page's body takes several times as much memory as the
+/// Returns a future that cleans and packs the page, so that the next page can be fetched at the same time. If memory is
+/// short, cleans and packs the page before it returns, because the page's body takes several times the memory of the
 /// packed page.
 async fn append<'f>(
     state: &'f FetcherState,
@@ -107,7 +107,7 @@ async fn append<'f>(
     if is_ample { Box::pin(appending) } else { Box::pin(ready(appending.await)) }
 }
 
-/// Returns the most pages to read of a meeting whose first page promises this many rows.
+/// Returns the maximum number of pages to read if the first page promises this many rows.
 fn max_pages_for(total_records: u64) -> usize {
     let promised = usize::try_from(total_records.div_ceil(ROWS_PER_PAGE)).unwrap_or(usize::MAX);
     promised.saturating_add(EXTRA_PAGES).min(MAX_PAGES)

@@ -1,9 +1,10 @@
-//! The other replicas. Before a flight calls Zoom, it searches for a snapshot that another replica has fetched or is
-//! fetching; afterwards it publishes its own. Without Redis there are no other replicas.
+//! Shares flights and snapshots with other replicas over Redis. Before a flight calls Zoom, it searches for a snapshot
+//! that another replica has fetched or is fetching. Afterwards it publishes its own result. Without Redis, every
+//! replica fetches for itself.
 //!
-//! A *record* is what a replica publishes under a meeting's key in Redis: the snapshot, or Zoom's refusal. A *claim* is one
-//! replica's right to fetch a meeting for all; see [`crate::cluster`]. The search takes two requests to Redis, for the record
-//! and for a claim; a cache hit takes none. While Redis is unavailable, every replica fetches for itself.
+//! A *record* contains a meeting's snapshot, or Zoom's refusal. A replica publishes it under the meeting's key in
+//! Redis. A *claim* is one replica's right to fetch a meeting for all replicas; see [`crate::cluster`]. A search takes
+//! one request to Redis for the record and, if no record is accepted, another one for a claim. A cache hit takes none.
 
 mod backend;
 mod claim;
@@ -68,8 +69,8 @@ impl Peers {
         Self::Redis(Rc::new(peers))
     }
 
-    /// Starts the tasks that keep the connection and apply the other replicas' events. They run as long as the service.
-    /// `status` tells the handles on other threads whether Redis is in use.
+    /// Starts the tasks that maintain the connection and apply the other replicas' events. They run as long as the
+    /// service. `status` tells the handles on other threads whether Redis is in use.
     pub(super) fn start(
         &self,
         events: mpsc::UnboundedReceiver<Event>,
@@ -87,7 +88,8 @@ impl Peers {
         drop(actix_rt::spawn(supervisor.watch("the heartbeat to Redis", heartbeat)));
     }
 
-    /// Looks for another replica's snapshot, or for its flight in progress.
+    /// Looks for another replica's snapshot, or waits for its flight in progress. If there is neither, claims the
+    /// fetch.
     pub(super) async fn find(&self, flight: &Flight, spans: &FlightSpans) -> PeerResult {
         match self {
             Self::None => PeerResult::FetchHere(None),
@@ -98,8 +100,9 @@ impl Peers {
         }
     }
 
-    /// Publishes the result of a flight to the other replicas; does nothing if this replica fetched without a claim.
-    /// Returns the result, which another replica's later fetch may have superseded, and whether it may be cached.
+    /// Publishes the result of a flight to the other replicas, unless this replica fetched without a claim. Returns the
+    /// result for the callers, and whether it may be cached. If another replica has fetched the meeting since, its
+    /// result may be returned.
     pub(super) async fn publish(
         &self,
         claim: Option<HeldClaim>,
@@ -112,8 +115,8 @@ impl Peers {
         }
     }
 
-    /// Replies to a caller for whom no flight starts, with another replica's snapshot if there is one: that costs no
-    /// call.
+    /// Replies to a caller for whom no flight starts. Sends another replica's snapshot if there is one, because that
+    /// costs no call.
     pub(super) fn answer_rejected(&self, key: SnapshotKey, waiter: Waiter, failure: Failure) {
         match self {
             Self::None => drop(waiter.reply.send(Err(failure))),
@@ -121,7 +124,7 @@ impl Peers {
         }
     }
 
-    /// Returns whether there may be other replicas, which may have newer snapshots.
+    /// Returns whether other replicas may have newer snapshots, which is possible only with Redis.
     pub(super) fn may_have_snapshots(&self) -> bool {
         matches!(self, Self::Redis(_))
     }
@@ -139,13 +142,13 @@ impl Peers {
         }
     }
 
-    /// Announces a purge to the other replicas. Those that cannot be reached now purge later.
+    /// Announces a purge to the other replicas. Replicas that cannot be reached now purge later.
     pub(super) async fn purge(&self, what: Purge) {
         if let Self::Redis(peers) = self {
             // An empty list of keys means everything.
             let keys = what.keys().unwrap_or_default();
             peers.cluster.purge(&keys.iter().map(RecordKey::meeting).collect::<Vec<_>>()).await;
-            // A flight that read Redis before the purge may have cached the meeting again since.
+            // A flight that read the record before the purge may have cached the meeting again.
             peers.purger.forget(what);
         }
     }
@@ -164,8 +167,8 @@ impl Peers {
         }
     }
 
-    /// Returns the clock of the Redis server, once it is known. It dates snapshots, because the replicas' own clocks
-    /// differ.
+    /// Returns the clock of the Redis server; `None` without Redis, or before the clock is known. Snapshots are dated
+    /// by it, because the replicas' own clocks differ.
     pub(super) fn server_clock(&self) -> Option<ServerClock> {
         match self {
             Self::None => None,

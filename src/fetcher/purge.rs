@@ -1,7 +1,7 @@
 //! Purges the cache, and keeps flights in progress from bringing purged snapshots back.
 //!
-//! A purge is one step on the fetcher's thread, the only one where flights complete, so none can complete in the middle
-//! of it. State about Zoom rather than about a meeting stays: rejected credentials, cool-downs, the day's count.
+//! A purge is one step on the fetcher's thread. Flights complete on the same thread, so none can complete in the middle
+//! of a purge. State that is not about a meeting stays: rejected credentials, cool-downs, the day's count.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -19,8 +19,8 @@ impl Purger {
         Self { cache, flights, purge_count: Cell::default() }
     }
 
-    /// Returns a number that changes with every purge. If it has changed while a task read Redis, the task must not
-    /// cache its result.
+    /// Returns the number of purges so far. If it has changed while a task read Redis, the task must not cache its
+    /// result.
     pub(super) fn purge_count(&self) -> u64 {
         self.purge_count.get()
     }
@@ -37,9 +37,9 @@ impl Purger {
         }
     }
 
-    /// Removes snapshots and cached failures, and detaches the flights for them: those still complete for the callers
-    /// already waiting, but their results are not cached and new callers do not join them. Returns how many entries
-    /// were removed, and how many flights were detached.
+    /// Removes snapshots and cached failures, and detaches the flights for them. A detached flight still completes for
+    /// the callers already waiting, but its result is not cached, and new callers do not join it. Returns how many
+    /// entries were removed, and how many flights were detached.
     pub(super) fn forget(&self, what: Purge) -> (u64, usize) {
         self.purge_count.set(self.purge_count.get() + 1);
         let Some(keys) = what.keys() else {

@@ -1,5 +1,6 @@
-//! Makes the spans of flights, of their waits for permits and of their calls. Keeps each flight's span, so that
-//! requests that join the flight can link to it. Without a tracer it does nothing.
+//! Makes the spans of flights, and of their searches at other replicas, their waits for permits and their calls. Keeps
+//! the context of each flight's span, so that requests that join the flight can link to it. Does nothing if tracing is
+//! off.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -21,7 +22,7 @@ impl FlightSpans {
         Self { tracer, in_progress: RefCell::default() }
     }
 
-    /// `request` is the span of the request that started the flight.
+    /// Begins the span of a flight. `request` is the context of the request that started the flight.
     pub(super) fn begin_flight(&self, flight: &Flight, request: TraceContext) -> Span {
         let mut span = self.tracer.begin("flight", SpanKind::Internal, request);
         if self.tracer.is_on() {
@@ -39,7 +40,7 @@ impl FlightSpans {
         self.in_progress.borrow_mut().remove(&flight.number);
         match result {
             Ok(snapshot) => span.set("pages", i64::from(snapshot.pages)),
-            // The caller requested a meeting that does not exist, so the flight did not fail.
+            // These are answers about the requested meeting, not failures of the flight.
             Err(Failure {
                 reason: Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld,
                 ..
@@ -62,7 +63,7 @@ impl FlightSpans {
         span
     }
 
-    /// `resent` is how often the call was made before.
+    /// Begins the span of a call. `resent` is the number of retries of this call so far.
     pub(super) fn begin_call(&self, flight: &Flight, resent: u32) -> Span {
         let route = match flight.key.kind {
             MeetingKind::Meeting => "/metrics/meetings/{meetingId}/participants/qos",

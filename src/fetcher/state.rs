@@ -1,4 +1,4 @@
-//! The state that flights use on the fetcher's thread. [`super::actor`] creates it and shares it with every flight.
+//! The state of the fetcher's thread. [`super::actor`] creates it and shares it with every flight.
 
 use std::{
     cell::Cell,
@@ -40,13 +40,14 @@ use crate::{
 pub struct FetcherConfig {
     /// The longest time that a caller waits for a snapshot.
     pub wait: Duration,
-    /// The maximum number of Zoom calls that wait for a permit; more are rejected.
+    /// The maximum number of calls that wait for a permit. Further calls are rejected, and so are flights that would
+    /// wait for memory beyond this number.
     pub max_queued: usize,
-    /// Bound on the memory of all meetings being fetched, in bytes.
+    /// The bound on the memory of all meetings being fetched, in bytes.
     pub max_fetch_bytes: usize,
 }
 
-/// The parts that the fetcher is made of. All of them can move to the fetcher's thread.
+/// Everything that the fetcher needs to start. It moves to the fetcher's thread.
 pub struct Dependencies {
     /// The fetcher's own settings.
     pub config: FetcherConfig,
@@ -56,15 +57,15 @@ pub struct Dependencies {
     pub freshness: FreshnessConfig,
     /// This process's limits.
     pub quota: LocalQuota,
-    /// The settings of Redis; `None` without it.
+    /// The settings of Redis; `None` if Redis is not configured.
     pub cluster: Option<ClusterConfig>,
-    /// The callers, among which the day's calls are divided.
+    /// The callers among which the day's calls are divided.
     pub callers: Callers,
     /// The cache for snapshots and failures.
     pub cache: Cache,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
-    /// Begins the spans of flights.
+    /// Makes the spans of flights.
     pub tracer: Tracer,
 }
 
@@ -72,7 +73,7 @@ pub struct Dependencies {
 #[derive(Default)]
 pub(super) struct Signals {
     pub(super) credentials: watch::Sender<Credentials>,
-    /// The reason why no call may be made now; `None` if calls may be made.
+    /// The failure that blocks all calls now, for example a cool-down; `None` if calls may be made.
     pub(super) blocked: watch::Sender<Option<Failure>>,
     pub(super) redis: watch::Sender<RedisStatus>,
     pub(super) webinars: watch::Sender<Option<WebinarRefusal>>,
@@ -100,12 +101,12 @@ pub(super) struct FetcherState {
     pub(super) metrics: Arc<Metrics>,
     /// The longest time that a caller waits for a snapshot.
     pub(super) wait: Duration,
-    /// Whether queued calls wait for an access token that has been requested.
+    /// Whether an access token for the queued calls has been requested and has not arrived.
     pub(super) awaits_access_token: Cell<bool>,
 }
 
 impl FetcherState {
-    /// Makes the state and, with Redis, starts the tasks that apply the other replicas' events.
+    /// Makes the state and, with Redis, starts the tasks that connect this replica to the others.
     pub(super) fn new(dependencies: Dependencies, signals: Signals, supervisor: &Supervisor) -> Self {
         let Dependencies { config, zoom, freshness, quota, cluster, callers, cache, metrics, tracer } =
             dependencies;
@@ -151,8 +152,8 @@ impl FetcherState {
         }
     }
 
-    /// Returns the result for a caller that needs no flight; `None` if it needs one. `entry` is the newest one in the
-    /// cache.
+    /// Returns the result for a caller that needs no flight; `None` if it needs one. `entry` is the cache's entry for
+    /// `key`.
     pub(super) fn without_flight(
         &self,
         key: &SnapshotKey,
@@ -170,8 +171,8 @@ impl FetcherState {
         if let Some(failure) = self.cache.failure(key, now) {
             return Some(Err(failure));
         }
-        // A caller with a fallback does not wait for the end of a cool-down, however short, unless another replica may
-        // have a newer snapshot, which costs no call.
+        // While calls are blocked, a caller with a fallback does not wait, however short the rest of the cool-down is.
+        // With Redis, the flight starts anyway, because another replica may have a newer snapshot, which costs no call.
         if requirement.has_fallback && !self.peers.may_have_snapshots() {
             return self.scheduler.blocked_until().map(|(_, failure)| Err(failure));
         }

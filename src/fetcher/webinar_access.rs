@@ -1,7 +1,7 @@
 //! Tracks whether Zoom lets our app read webinars.
 //!
-//! Webinars need another scope, which an app made for meetings lacks. If Zoom refuses webinars, only calls for webinars
-//! stop. Meetings are not affected, so the replica stays ready.
+//! Webinars need a scope of their own, which an app made for meetings may lack. If Zoom refuses webinars, only calls
+//! for webinars stop. Meetings are not affected, so the replica stays ready.
 
 use std::{
     cell::Cell,
@@ -26,7 +26,7 @@ pub(crate) struct WebinarRefusal {
 }
 
 impl WebinarRefusal {
-    /// Returns the reason why this snapshot may not be fetched now; `None` if it may, such as any meeting's.
+    /// Returns the failure if this snapshot may not be fetched now; `None` if it may. A meeting's snapshot always may.
     pub(super) fn applies_to(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         (key.kind == MeetingKind::Webinar && self.failure.is_in_force(now)).then(|| self.failure.clone())
     }
@@ -48,7 +48,7 @@ impl WebinarAccess {
     }
 
     /// # Errors
-    /// The snapshot is a webinar's, and Zoom has just refused webinars.
+    /// The snapshot is a webinar's, and Zoom has refused webinars within the last 30 s.
     pub(super) fn check(&self, key: &SnapshotKey) -> Result<(), Failure> {
         let refusal = self.refusal.borrow();
         let failure = refusal.as_ref().and_then(|refusal| refusal.applies_to(key, Instant::now()));
@@ -62,7 +62,7 @@ impl WebinarAccess {
         (lack, zoom_error): (Lack, ZoomError),
         replace_token: impl FnOnce(),
     ) -> Failure {
-        // Calls in flight together are refused together; only the first one starts the backoff.
+        // Several calls in flight are refused at about the same time. Only the first refusal starts the backoff.
         if let Err(failure) = self.check(key) {
             return failure;
         }
@@ -86,7 +86,8 @@ impl WebinarAccess {
         failure
     }
 
-    /// Records that the app's scopes and plan were sufficient for a call for this snapshot. Ends the refusal of webinars.
+    /// Records that Zoom accepted a call for this snapshot. If the snapshot is a webinar's, this ends the refusal of
+    /// webinars.
     pub(super) fn grant(&self, key: &SnapshotKey) {
         if key.kind == MeetingKind::Webinar && self.refusal.send_replace(None).is_some() {
             tracing::info!("Zoom accepts calls for webinars again");

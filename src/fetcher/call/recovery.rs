@@ -1,4 +1,4 @@
-//! Handles a failed call: the flight retries, pauses, or ends.
+//! Handles a failed call: decides whether the flight retries, pauses, or ends.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use crate::{
     },
 };
 
-/// How often a call is retried after a transient failure. Each retry takes another permit.
+/// The maximum number of retries after transient failures of one page's call. Each retry takes another permit.
 const MAX_RETRIES: u32 = 2;
-/// A page fails after this many calls that were rate-limited, although every pause was observed.
+/// A page fails when Zoom has rate-limited this many of its calls, although the flight waited as Zoom requested.
 const MAX_RATE_LIMITED: u32 = 3;
 /// The pause after a per-second 429 without `Retry-After`, in milliseconds. Random, so that replicas do not resume in
 /// step.
 const DEFAULT_PAUSE_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
-/// The longest pause for the per-second limit; a pause for the daily limit ends at most this long after midnight. A
-/// longer `Retry-After` is wrong.
+/// The longest pause after a 429 of the per-second limit. After a 429 of the daily limit, the pause ends at most this
+/// long after midnight. A longer `Retry-After` must be wrong, and is shortened.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 pub(in crate::fetcher) enum PagesError {
@@ -38,7 +38,7 @@ impl PagesError {
     }
 }
 
-/// How often one page's call has failed, by kind.
+/// The failures of one page's calls so far, by kind.
 #[derive(Default)]
 pub(super) struct Attempts {
     pub(super) retried: u32,
@@ -46,10 +46,10 @@ pub(super) struct Attempts {
     rate_limited: u32,
 }
 
-/// Waits until the call can be made again.
+/// Prepares another attempt at a failed call: waits, discards the refused access token, or starts a cool-down.
 ///
 /// # Errors
-/// The call is not made again: no retries are left, or none would help.
+/// No retries are left, or a retry would not help.
 pub(super) async fn recover(
     state: &FetcherState,
     flight: &Flight,
@@ -65,11 +65,10 @@ pub(super) async fn recover(
             attempts.retried += 1;
             tokio::time::sleep(zoom::backoff(attempts.retried)).await;
         }
-        // After a pause longer than `server.wait`, no caller would be waiting any more.
+        // After a pause of more than `server.wait`, no caller would be waiting any more.
         CallError::Unavailable { zoom_error, retry_after } if may_retry && retry_after <= state.wait => {
             attempts.retried += 1;
-            // Retries a random time after the pause, because other clients that got the same `Retry-After` must not
-            // retry in step.
+            // The random backoff is added so that clients that got the same `Retry-After` do not retry in step.
             pause_flight(state, flight, retry_after + zoom::backoff(attempts.retried), zoom_error).await;
         }
         CallError::AccessTokenRefused(_) if !attempts.token_renewed => {
@@ -88,8 +87,8 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Waits before the next attempt at a call that failed with a `Retry-After`. Callers that have a stale snapshot or
-/// cannot wait that long get the failure at once.
+/// Waits for `pause` before the next attempt at a call. Callers that have a stale snapshot or cannot wait that long get
+/// the failure immediately.
 async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zoom_error: ZoomError) {
     let until = Instant::now() + pause;
     let failure = Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error);
@@ -97,8 +96,8 @@ async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zo
     tokio::time::sleep(pause).await;
 }
 
-/// Stops all calls until Zoom's rate limit permits more. Callers that cannot wait that long get the failure that this
-/// returns.
+/// Starts a cool-down: stops all calls until Zoom's rate limit permits more. Returns the failure. Callers that have a
+/// stale snapshot or cannot wait that long get it immediately.
 fn pause_all(
     state: &FetcherState,
     kind: LimitKind,
@@ -128,7 +127,8 @@ fn pause_all(
     failure
 }
 
-/// Returns why the flight's pages end: no retries are left, or none would help.
+/// Converts an error after which the call is not retried. Marks the credentials as rejected, or webinars as refused, if
+/// that is the cause.
 fn give_up(
     state: &FetcherState,
     flight: &Flight,
@@ -171,10 +171,10 @@ fn give_up(
     })
 }
 
-/// Rejects the credentials, which stops all calls, and rejects the queued calls.
+/// Marks the credentials as rejected, which stops all calls. Returns the failure for callers.
 fn reject_credentials(state: &FetcherState, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
     let failure = state.access_tokens.reject(zoom_error, scope);
-    // Queued calls would fail for the same reason, so they need not wait for a permit.
+    // Queued calls would fail for the same reason, so they are rejected now.
     state.scheduler.reject_all(&failure);
     failure
 }

@@ -25,13 +25,14 @@ pub(in crate::fetcher) fn weight_of(caller: &Caller) -> CallerWeight {
     CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
 }
 
-/// A flight, for the task that runs it. The table has its [`FlightEntry`].
+/// A flight, as the task that runs it has it. Its [`FlightEntry`] is in the table.
 pub(in crate::fetcher) struct Flight {
     pub(in crate::fetcher) key: SnapshotKey,
     pub(in crate::fetcher) number: FlightNumber,
-    /// The caller whose request started it, as the callers' file described it then.
+    /// The caller that the flight's calls count for: the one whose request started it, unless `Flights::hand_over`
+    /// replaced it.
     pub(in crate::fetcher) caller: Arc<Caller>,
-    /// Counts its calls in that caller's accounts.
+    /// Counts the flight's calls in that caller's accounts.
     pub(in crate::fetcher) calls: FlightCalls,
 }
 
@@ -39,13 +40,13 @@ pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) reply: ReplySender,
     pub(in crate::fetcher) deadline: Instant,
     pub(in crate::fetcher) weight: CallerWeight,
-    /// The snapshots that the caller accepts. If it has a stale snapshot to fall back on, it is rejected at the start
-    /// of every pause.
+    /// Which snapshots the caller accepts, and whether it has a fallback: a stale snapshot to serve instead. A caller
+    /// with a fallback is rejected when a pause starts, so it does not wait.
     pub(in crate::fetcher) requirement: FetchRequirement,
-    /// The kind to fetch next if Zoom refuses the id as not of the flight's kind. `None` if the caller named a kind, or
-    /// if both kinds have been tried.
+    /// The kind to fetch next if Zoom says that the id is not of the flight's kind. `None` if the caller named a kind,
+    /// or if both kinds have been tried.
     pub(in crate::fetcher) other_kind: Option<MeetingKind>,
-    /// Set once the caller sends no more; it may still read the response.
+    /// Set when the caller closes its sending side. It may still read the response.
     pub(in crate::fetcher) hung_up: Arc<AtomicBool>,
 }
 
@@ -58,20 +59,20 @@ impl Waiter {
 
 pub(in crate::fetcher) struct FlightEntry {
     pub(super) key: SnapshotKey,
-    /// The waiters in the order of arrival; `None` for a caller that has got its reply.
+    /// The waiters in the order in which they joined. A waiter that has its reply is replaced by `None`.
     waiters: Vec<Option<Waiter>>,
     /// Whether the first waiter's request started the flight.
     started_by_first: bool,
-    /// The latest of the waiters' deadlines.
+    /// The latest of the waiters' deadlines. A refresh starts with a deadline of its own.
     pub(super) deadline: Instant,
     pub(super) weight: CallerWeight,
     /// Whether the flight's next call waits: for a permit, for another replica's flight, for memory, or for the end of
     /// a pause.
     pub(super) call_waits: bool,
-    /// Whether the flight has made a call. From then on it continues even without connected callers, unless it is
+    /// Whether the flight has made a call. If so, it continues even without connected callers, unless it is
     /// [detached](super).
     pub(in crate::fetcher) has_called: bool,
-    /// The end of the pause that Zoom requested, and the reason.
+    /// The end of the last pause that Zoom requested for this flight, and the failure for callers that do not wait.
     pub(super) pause: Option<(Instant, Failure)>,
 }
 
@@ -96,7 +97,8 @@ impl FlightEntry {
         entry
     }
 
-    /// Adds a caller. It gets the reason at once if it joins during a pause that outlasts its deadline.
+    /// Adds a caller. During a pause, rejects it immediately if it has a fallback or its deadline is before the end of
+    /// the pause.
     pub(super) fn join(&mut self, waiter: Waiter) {
         self.deadline = self.deadline.max(waiter.deadline);
         self.waiters.push(Some(waiter));
@@ -105,7 +107,7 @@ impl FlightEntry {
         }
     }
 
-    /// Rejects the callers that cannot wait until `at`, and those with a fallback. The flight goes on for the others.
+    /// Rejects the callers that cannot wait until `at`, and those with a fallback. The flight continues for the others.
     pub(super) fn reject_impatient(&mut self, at: Instant, failure: &Failure) {
         for waiter in &mut self.waiters {
             let is_impatient = |waiter: &mut Waiter| waiter.requirement.has_fallback || waiter.deadline <= at;
@@ -158,7 +160,7 @@ impl FlightEntry {
         self.waiters.iter().flatten().filter(|waiter| waiter.is_connected())
     }
 
-    /// Returns whether every caller that waits accepts a snapshot fetched elsewhere. Without callers, any fresh
+    /// Returns whether every caller that waits accepts this snapshot of another replica. If no caller waits, any fresh
     /// snapshot is accepted.
     pub(in crate::fetcher) fn all_accept(
         &self,
@@ -173,7 +175,8 @@ impl FlightEntry {
         }
     }
 
-    /// Returns the weights of the caller that started it and of those that wait for it, one for each caller.
+    /// Returns the weights of the caller that the flight's calls count for, and of the callers that wait. Each caller
+    /// appears once.
     pub(in crate::fetcher) fn weights(&self) -> Vec<CallerWeight> {
         let mut weights = vec![self.weight];
         for waiter in self.connected() {
@@ -184,7 +187,7 @@ impl FlightEntry {
         weights
     }
 
-    /// Replies to every caller that waits. `source` is set if the snapshot is not from this flight.
+    /// Replies to every caller that waits. `source` is set if the result is another replica's.
     pub(super) fn answer(self, result: &Result<(Arc<Snapshot>, bool), Failure>, source: Option<FetchSource>) {
         for (place, waiter) in self.waiters.into_iter().enumerate() {
             let Some(waiter) = waiter else { continue };
@@ -197,7 +200,7 @@ impl FlightEntry {
                 }
                 Err(failure) => Err(failure.clone()),
             };
-            // Fails if the caller has disconnected.
+            // Fails only if the caller has disconnected.
             drop(waiter.reply.send(answer));
         }
     }

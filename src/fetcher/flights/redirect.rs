@@ -1,5 +1,5 @@
-//! When Zoom refuses an id as not of the flight's kind, the flight continues at the other endpoint, for the callers
-//! that named no kind.
+//! Redirects a flight: when Zoom says that an id is not of the flight's kind, the flight continues at the other
+//! endpoint, for the callers that named no kind.
 //!
 //! Example: 20 callers request an id that is a webinar's, and two of them send `kind=meeting`. The meeting endpoint
 //! refuses one call. Those two get `not_a_meeting`; the same flight fetches the webinar's pages for the other 18. If a
@@ -19,7 +19,8 @@ use crate::{
 
 /// How a flight ends or continues if its id is of the other kind.
 pub(in crate::fetcher) enum Redirected {
-    /// The flight ends: no caller waits for the other kind, or none that could still use the result.
+    /// The flight ends: no caller waits for the other kind, or the flight is detached and its callers have
+    /// disconnected.
     Ends,
     /// The flight ends, and its remaining callers, with these weights and deadlines, have joined another flight.
     Joined(FlightNumber, Vec<(CallerWeight, Instant)>),
@@ -27,9 +28,9 @@ pub(in crate::fetcher) enum Redirected {
 }
 
 impl Flights {
-    /// Replies to the callers that get this failure, and to those for which `known` returns a result of the other kind.
-    /// The other callers wait for the other kind from now on. That includes callers that have disconnected, because the
-    /// flight has already spent a call.
+    /// Replies with `failure` to the callers that do not accept the other kind. Replies to those for which `known`
+    /// returns a result of the other kind. The remaining callers now wait for the other kind. This includes
+    /// disconnected callers, because the flight has already spent a call.
     pub(in crate::fetcher) fn redirect(
         &self,
         flight: &mut Flight,

@@ -1,5 +1,4 @@
-//! The state that all parts of [`super`] share: the connection, this replica's cache and flights, and the rule for
-//! which snapshot is newer.
+//! The state that all parts of [`super`] share: the connection to Redis, and this replica's cache and flights.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +23,7 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey},
 };
 
-/// The callers waiting for one look-up, each with the failure that it gets if the look-up finds nothing for it.
+/// The callers that wait for one look-up. Each has the failure that it gets if the look-up finds no snapshot for it.
 type WaitingCallers = Vec<(Waiter, Failure)>;
 
 pub(in crate::fetcher) struct RedisPeers {
@@ -39,7 +38,7 @@ pub(in crate::fetcher) struct RedisPeers {
 }
 
 impl RedisPeers {
-    /// Logs the first record that is too large for Redis, if this is one.
+    /// Logs that a record is too large for Redis, but only the first time.
     pub(super) fn log_if_too_large(&self, key: SnapshotKey, record: &[u8]) {
         if record.len() > LARGEST_RECORD && !self.has_logged_too_large.replace(true) {
             tracing::warn!(
@@ -56,8 +55,8 @@ impl RedisPeers {
         records::read(&self.cluster, key, &record_key, stored.record).await
     }
 
-    /// Returns whether this replica's cache has nothing newer. It can have something newer if this replica fetched
-    /// while Redis was unavailable, and callers must never get an older snapshot after a newer one.
+    /// Returns whether this replica's cache has no newer snapshot of the meeting. It has one if, for example, this
+    /// replica fetched while Redis was unavailable. Callers must never get an older snapshot after a newer one.
     pub(super) fn is_latest(&self, snapshot: &Snapshot) -> bool {
         match self.cache.get(&snapshot.key, Instant::now()) {
             Some(Entry::Snapshot(cached)) => {

@@ -9,8 +9,8 @@ use crate::cluster::{Claim, Cluster, PutResult, Unavailable};
 /// How often a claim is renewed. The lease lasts three times as long.
 const RENEW_EVERY: Duration = Duration::from_secs(20);
 
-/// A claim that this replica holds. Dropping it releases the claim without a reason: the waiting replicas then try for
-/// themselves.
+/// A claim that this replica holds. Dropping it releases the claim without a failure. The waiting replicas then try to
+/// fetch for themselves.
 pub(in crate::fetcher) struct HeldClaim {
     cluster: Cluster,
     claim: RefCell<Option<Claim>>,
@@ -32,7 +32,7 @@ impl HeldClaim {
         Self { cluster: cluster.clone(), claim: RefCell::new(Some(claim)), renewing }
     }
 
-    /// Stores the record and gives the claim back, unless the record is refused. The call may be repeated after an error,
+    /// Stores the record, which ends the claim unless the record is refused. After an error, the call may be repeated,
     /// because the fencing number stays the same.
     pub(super) async fn put(&self, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
         let Some(claim) = self.claim.borrow().clone() else { return Err(Unavailable) };
@@ -43,8 +43,8 @@ impl HeldClaim {
         Ok(put)
     }
 
-    /// Gives up the claim without a record. `failure` is the encoded reason for the waiting replicas; empty if they
-    /// should try for themselves.
+    /// Releases the claim without a record. `failure` is the encoded failure for the waiting replicas; empty if they
+    /// should try to fetch for themselves.
     pub(super) async fn release(self, failure: &str) {
         if let Some(claim) = self.claim.take() {
             // If this fails, a waiting replica gets the claim once the lease has ended.

@@ -52,14 +52,14 @@ pub(super) async fn apply_all(
                 remember_failure(&peers, key, encoded_failure);
                 peers.subscriptions.notify(event);
             }
-            // Only wakes the flights that wait for this record. Without such a flight, this replica reads the record at
-            // its next miss.
+            // Wakes the flights that wait for this record. If there are none, this replica reads the record at its next
+            // miss.
             Event::Recorded { .. } => peers.subscriptions.notify(event),
         }
     }
 }
 
-/// Stops this replica's calls, because Zoom rate-limited another replica.
+/// Starts a cool-down here, because Zoom rate-limited another replica's call.
 fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_failure: &str) {
     let Some(clock) = peers.cluster.clock() else { return };
     let now = Instant::now();
@@ -72,17 +72,17 @@ fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_fa
     peers.flights.begin_cooldown(until, &failure);
 }
 
-/// Returns the scope of a purge event; `None` if it is about nothing that is cached here.
+/// Returns what a purge event purges, where no key means everything; `None` if this event purges nothing here.
 fn purged(key: Option<&str>) -> Option<Purge> {
     let Some(key) = key else { return Some(Purge::All) };
     let SnapshotKey { meeting, kind, meeting_type } = RecordKey::snapshot_key(key)?;
-    // A purge sends one event for each kind. The event for the meeting already purges both kinds here, so the other one
-    // is ignored.
+    // A purge sends one event for each kind. The event for the meeting already purges both kinds here, so the event for
+    // the webinar is ignored.
     (kind == MeetingKind::Meeting).then_some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
 }
 
-/// Caches another replica's failure here, too. A caller that retries in a loop reaches every replica, and each would
-/// otherwise repeat the failing calls.
+/// Caches another replica's failure here. A caller that retries in a loop reaches every replica, and otherwise each of
+/// them would repeat the failing calls.
 fn remember_failure(peers: &RedisPeers, key: &str, encoded_failure: &str) {
     let (Some(key), Some(clock)) = (RecordKey::snapshot_key(key), peers.cluster.clock()) else { return };
     let now = Instant::now();
@@ -92,7 +92,7 @@ fn remember_failure(peers: &RedisPeers, key: &str, encoded_failure: &str) {
     if let Some(keep) = peers.cache.failure_ttl(key, &failure, now)
         && let Some(until) = failure.retry_at
     {
-        // Cached no longer than this replica's own failures.
+        // Cached for no longer than a failure of this replica would be.
         let until = until.min(now + keep);
         peers.cache.insert_failure(key, &failure.retry_at(until), until);
     }

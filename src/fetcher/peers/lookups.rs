@@ -1,8 +1,8 @@
-//! Replies to callers for whom no flight starts, because the service is stopping or they are over their limit. Another
-//! replica's snapshot costs no call, so they get that if there is one.
+//! Replies to callers for whom no flight starts, because the service is stopping or they are over their limit. They get
+//! another replica's snapshot if there is one, because that costs no call.
 //!
-//! Look-ups of the same snapshot are coalesced. A caller over its limit in a tight loop would otherwise make Redis send
-//! a whole meeting for each of its requests.
+//! Look-ups of the same snapshot are coalesced. Otherwise, a caller over its limit that retries in a tight loop would
+//! make Redis send a whole meeting for each request.
 
 use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
@@ -57,7 +57,7 @@ async fn look_up(peers: Rc<RedisPeers>, key: SnapshotKey) {
             }
             _ => Err(failure),
         };
-        // Fails if the caller has disconnected.
+        // Fails only if the caller has disconnected.
         drop(waiter.reply.send(answer));
     }
 }

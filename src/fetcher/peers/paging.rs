@@ -1,5 +1,5 @@
-//! Snapshots that callers page through: the next page may be requested from any replica, so every replica must be able to get
-//! the snapshot that the page token belongs to.
+//! Shares the snapshots that callers page through. The next page may be requested from any replica, so every replica
+//! must be able to get the snapshot that the page token belongs to.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// The minimum time between a failure and the next attempt for the same snapshot.
+/// The minimum time between a failure to publish a snapshot and the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Stores the snapshot under its tag, so that neither an older nor a newer record of the meeting replaces it.
@@ -39,11 +39,11 @@ pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Opt
     let purges = peers.purger.purge_count();
     let snapshot = match published(peers, key, tag).await {
         Some(snapshot) => {
-            // Reading the record has extended its lifetime in Redis.
+            // Reading the record has extended its lifetime in Redis, so it need not be published again yet.
             snapshot.publish_again_at(Instant::now() + PUBLISH_PAGED_EVERY);
             snapshot
         }
-        // The meeting's record may be that very snapshot: the first page has just been served, or nothing newer exists.
+        // The meeting's own record may have this tag, for example if the snapshot was not yet published under its tag.
         None => match peers.record(key).await? {
             Content::Snapshot(latest) if latest.tag == tag => latest,
             _ => return None,

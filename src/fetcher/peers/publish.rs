@@ -25,8 +25,9 @@ use crate::{
 /// The result must be sent to the waiting callers this long before the earliest of their deadlines.
 const ANSWER_BEFORE: Duration = Duration::from_millis(50);
 
-/// Publishes the result. Returns it, or the result of another replica's later fetch, and whether this replica may cache it. It
-/// may not if the meeting was purged meanwhile, or if another replica has fetched it since.
+/// Publishes the result. Returns the result for the callers, and whether this replica may cache it. If another replica
+/// has fetched the meeting since, see [`superseded`]. If the meeting was purged after the claim, the result may not be
+/// cached.
 pub(super) async fn publish(
     peers: &RedisPeers,
     claim: HeldClaim,
@@ -35,7 +36,8 @@ pub(super) async fn publish(
 ) -> (Result<Arc<Snapshot>, Failure>, bool) {
     let is_detached = peers.flights.is_detached(flight);
     let Some(clock) = peers.cluster.clock().filter(|_| !is_detached) else {
-        // Dropping the claim releases it. The result of a detached flight is not cached either: `flight::remember` sees to that.
+        // Nothing is published, and dropping the claim releases it. If the flight is detached, `flight::remember` does
+        // not cache its result either.
         return (result, true);
     };
     let key = RecordKey::meeting(&flight.key);
@@ -67,8 +69,8 @@ pub(super) async fn publish(
     }
 }
 
-/// Stores the record, but returns before the earliest deadline of the waiting callers. The attempts then continue in the
-/// background, because the other replicas still need the record.
+/// Stores the record, but returns before the earliest deadline of the waiting callers. If the record is not stored by
+/// then, the attempts continue in the background, because the other replicas still need it.
 async fn put_in_time(
     peers: &RedisPeers,
     flight: &Flight,
@@ -84,9 +86,9 @@ async fn put_in_time(
     }
 }
 
-/// Returns the result of the later claim, a snapshot or a refusal, because another replica took the claim over while this
-/// process was paused. If any waiting caller does not accept that result, all of them get this replica's own, which is not
-/// cached.
+/// Handles a result that came too late: this process was paused, and another replica took over the claim and stored its
+/// own result. Returns the other replica's result if every waiting caller accepts it. Otherwise returns this replica's
+/// result, which may not be cached.
 async fn superseded(
     peers: &RedisPeers,
     flight: &Flight,
@@ -101,13 +103,13 @@ async fn superseded(
 }
 
 /// Returns whether a failure is stored as the meeting's record. All other failures are only announced to the replicas
-/// that run now: a record would overwrite the snapshot, which other replicas may still serve stale.
+/// that run now, because a record would overwrite the snapshot, which other replicas may still serve stale.
 fn belongs_in_record(peers: &RedisPeers, flight: &Flight, failure: &Failure) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     ends_snapshot(failure.reason) || (failure.lasting.is_some() && !has_snapshot())
 }
 
-/// Returns the encoded failure for the event; empty if the other replicas should try for themselves.
+/// Returns the encoded failure for the event; empty if the waiting replicas should try to fetch for themselves.
 fn announcement(failure: &Failure, clock: &ServerClock) -> String {
     let encoded = holds_for_peers(failure.reason).then(|| failure_codec::encode(failure, clock));
     encoded.flatten().unwrap_or_default()

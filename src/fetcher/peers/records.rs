@@ -1,5 +1,5 @@
-//! A meeting's snapshot or refusal as a record that other replicas read. Encoding, encrypting and compressing run on the
-//! blocking pool.
+//! Converts a meeting's snapshot or refusal to a record that other replicas read, and back. Snapshots are encoded, and
+//! all records decoded, on the blocking pool.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) enum Content {
     Snapshot(Arc<Snapshot>),
-    /// Zoom's refusal, which came at `at` and is cached until `until`.
+    /// Zoom's refusal, which was recorded at `at` and is cached until `until`.
     Refusal {
         failure: Failure,
         until: Instant,
@@ -30,7 +30,8 @@ pub(super) enum Content {
     },
 }
 
-/// Decodes a record. Returns `None` if there is none, or if this version or its encryption key cannot read it.
+/// Decodes a record. Returns `None` if there is no record, or if this replica cannot read it, for example because the
+/// encryption keys differ.
 pub(super) async fn read(
     cluster: &Cluster,
     key: SnapshotKey,
@@ -88,8 +89,8 @@ pub(super) async fn of_snapshot(
     spawn_blocking(work).await
 }
 
-/// Encodes a refusal that is cached for `keep`. Returns `None` if it is not for other replicas, or cannot be encrypted
-/// now.
+/// Encodes a refusal that is cached for `keep`. Returns `None` if this kind of failure is not encoded for other
+/// replicas, or if the system has no random numbers to encrypt with.
 pub(super) fn of_refusal(
     cluster: &Cluster,
     clock: ServerClock,

@@ -1,10 +1,10 @@
-//! Before a flight calls Zoom, searches for a record, or for another replica that is fetching one.
+//! Before a flight calls Zoom, searches for a record of the meeting, or for another replica that is fetching it.
 //!
 //! Two steps alternate until one of them decides:
 //!
 //! 1. Look up the record. If every caller that waits accepts it, it is the result.
-//! 2. Claim the fetch. If the claim is granted, this replica fetches. If another replica holds it, wait for the event that
-//!    ends that replica's flight, and start over.
+//! 2. Claim the fetch. If the claim is granted, this replica fetches. If another replica holds the claim, wait for the event
+//!    that ends its flight, and start over.
 //!
 //! Example: replicas A and B miss the same meeting 5 ms apart, and neither finds a record. A's claim is granted, with
 //! fencing number 100 (it orders claims, see [`crate::cluster`]); B's is not, so B waits. After 900 ms A stores its
@@ -31,8 +31,8 @@ use crate::{
 };
 
 pub(in crate::fetcher) enum PeerResult {
-    /// Nothing was found, so this replica fetches. It has no claim without Redis, or while Redis is unavailable: then others
-    /// may fetch, too.
+    /// Nothing was found, so this replica fetches. `None` if Redis is not configured or unavailable. Other replicas may
+    /// then fetch the same meeting.
     FetchHere(Option<HeldClaim>),
     /// A snapshot that every waiting caller accepts.
     Found(Arc<Snapshot>, FetchSource),
@@ -51,8 +51,8 @@ enum WaitResult {
 }
 
 pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
-    // After a start, waits until Redis has replied or failed, because another replica may have the meeting. The flight
-    // loses no time: the quota permits no call before that either.
+    // After the process starts, waits until Redis has replied or failed, because another replica may have the meeting.
+    // The flight loses no time, because the quota permits no call before that.
     peers.cluster.wait_until_known().await;
     // Subscribes before the first look-up, so that no event between the look-up and the wait is missed.
     let mut subscription = peers.subscriptions.subscribe(flight.key);
@@ -74,8 +74,8 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
     result
 }
 
-/// Returns the record as the result if every waiting caller accepts it. Otherwise caches it, because it can be served if Zoom
-/// fails.
+/// Returns the record as the result if every waiting caller accepts it. Otherwise, if the record is a snapshot, caches
+/// it, because it can be served stale if Zoom fails.
 pub(super) fn accept_or_keep(
     peers: &RedisPeers,
     flight: &Flight,
@@ -84,7 +84,7 @@ pub(super) fn accept_or_keep(
 ) -> Option<PeerResult> {
     match content {
         Content::Refusal { failure, until, at } => {
-            // Cached no longer than this replica's own failures.
+            // Cached for no longer than a refusal of this replica's own call would be.
             let keep = peers.cache.failure_ttl(flight.key, &failure, at).unwrap_or_default();
             let until = until.min(at + keep);
             let counts = until > Instant::now() || shows_other_kind(peers, flight, &failure, at);
@@ -103,9 +103,9 @@ pub(super) fn accept_or_keep(
     }
 }
 
-/// Returns whether an expired refusal still counts, because it shows that the id is a webinar's and so saves this
-/// flight a refused call. It does not count if a caller named the kind, or if the webinar endpoint has refused the id,
-/// too: then the flight must call the meeting endpoint.
+/// Returns whether an expired refusal still counts because it shows that the id is a webinar's. That saves this flight
+/// a refused call. The refusal does not count if a caller named the kind, or if the webinar endpoint has also refused
+/// the id. The flight must then call the meeting endpoint.
 fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: Instant) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     is_kept_for_kind(flight.key, failure)
@@ -120,7 +120,8 @@ pub(super) fn is_kept_for_kind(key: SnapshotKey, failure: &Failure) -> bool {
     key.kind == MeetingKind::Meeting && failure.reason == Reason::NotAMeeting
 }
 
-/// Caches a snapshot that is too old for the waiting callers. It can still be served stale if Zoom fails.
+/// Caches a snapshot that is too old for a waiting caller, unless the cache has a newer one. It can still be served
+/// stale if Zoom fails.
 fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
     let is_newer = match peers.cache.get(&flight.key, now) {
@@ -136,8 +137,8 @@ fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>
     }
 }
 
-/// Claims the fetch. While another replica holds the claim, waits for its result, and claims again every second in case
-/// that replica has died.
+/// Claims the fetch. While another replica holds the claim, waits for that replica's result. Tries to claim again every
+/// second, in case that replica has died.
 async fn claim_or_wait(
     peers: &RedisPeers,
     flight: &Flight,
@@ -159,12 +160,12 @@ async fn claim_or_wait(
         if is_abandoned || peers.flights.deadline(flight).is_some_and(|at| at <= Instant::now()) {
             return Decided(PeerResult::GaveUp(Failure::new(Reason::StillFetching)));
         }
-        // The other replica's next call waits for a permit like one of ours, so callers that cannot wait for the end of
-        // a cool-down get the reason at once. `find` ends the wait.
+        // A cool-down also stops the other replica's calls, so callers that cannot wait for its end get the failure
+        // immediately. `find` calls `end_wait`.
         peers.flights.begin_wait(flight, peers.scheduler.blocked_until().as_ref());
         match subscription.next().await {
             Some(FlightOutcome::Recorded) => return Recorded,
-            // An older fencing number belongs to an earlier claim, not to the one that this replica waits for.
+            // A lower fencing number belongs to an earlier claim than the one that this replica waits for.
             Some(FlightOutcome::Failed { fence, encoded_failure }) if fence >= held => {
                 if let Some(failure) = failure_of(peers, flight, &encoded_failure) {
                     return Decided(PeerResult::PeerFailed(failure));
@@ -175,22 +176,22 @@ async fn claim_or_wait(
     }
 }
 
-/// Returns why the other replica's flight failed, if this one would fail for the same reason.
+/// Returns the failure of the other replica's flight if this flight would fail for the same reason.
 fn failure_of(peers: &RedisPeers, flight: &Flight, encoded: &str) -> Option<Failure> {
     let now = Instant::now();
     let mut failure = failure_codec::decode(encoded, &peers.cluster.clock()?, now)?;
     if !holds_for_peers(failure.reason) {
         return None;
     }
-    // Cached no longer than this replica's own failures.
+    // Cached for no longer than a failure of this replica would be.
     let keep = peers.cache.failure_ttl(flight.key, &failure, now).unwrap_or_default();
     failure.retry_at = failure.retry_at.map(|at| at.min(now + keep));
     Some(failure)
 }
 
-/// Returns whether waiting replicas would hit this failure again after the same retries. This includes "not found"
+/// Returns whether the waiting replicas would get the same failure after the same retries. This includes "not found"
 /// responses that are not cached. Other failures may be specific to one replica (a longer queue, older credentials), so
-/// the others try for themselves.
+/// the waiting replicas try to fetch for themselves.
 pub(super) fn holds_for_peers(reason: Reason) -> bool {
     matches!(
         reason,

@@ -1,4 +1,4 @@
-//! Flights that wait for those of other replicas, and the events that wake them.
+//! Lets flights wait for other replicas' flights, and wakes them when an event tells the outcome.
 
 use std::{cell::RefCell, collections::HashMap, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// How long to wait for an event before claiming again. Events get lost with a connection, and a replica that died
-/// sends none: its claim is free 3 s after its last heartbeat.
+/// How long to wait for an event before the claim is tried again. Events are lost when a connection breaks, and a
+/// replica that has died sends none. Its claim becomes free 3 s after its last heartbeat.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 type Outcomes = watch::Sender<LatestOutcomes>;
 
-/// The value of a `watch` channel, which keeps only the last one. Records are counted, so that a failure does not hide
-/// a record that a receiver has not seen yet.
+/// The value of a `watch` channel, which keeps only the latest value. Counts the records, so that a later failure does
+/// not hide a record that a receiver has not seen.
 #[derive(Default)]
 struct LatestOutcomes {
     last: Option<FlightOutcome>,
@@ -34,7 +34,7 @@ pub(super) enum FlightOutcome {
 pub(super) struct Subscriptions(RefCell<HashMap<SnapshotKey, Outcomes, foldhash::fast::RandomState>>);
 
 impl Subscriptions {
-    /// Wakes the flights that wait for this event, if any do.
+    /// Wakes the flights that wait for this event.
     pub(super) fn notify(&self, event: Event) {
         let (key, outcome) = match event {
             Event::Recorded { key, .. } => (key, FlightOutcome::Recorded),
@@ -61,7 +61,7 @@ impl Subscriptions {
     }
 }
 
-/// Receives the outcomes for one meeting for as long as it is held.
+/// Receives the outcomes for one meeting until it is dropped.
 pub(super) struct Subscription<'a> {
     all: &'a Subscriptions,
     key: SnapshotKey,
@@ -71,8 +71,8 @@ pub(super) struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    /// Waits for the next outcome. A record that was stored since the last call takes precedence over a failure that came after
-    /// it. Returns `None` if no event arrives within [`CHECK_EVERY`].
+    /// Waits for the next outcome. If a record was stored since the last call, returns that, even if a failure
+    /// followed. Returns `None` if no event arrives within [`CHECK_EVERY`].
     pub(super) async fn next(&mut self) -> Option<FlightOutcome> {
         let outcomes = self.outcomes.as_mut()?;
         tokio::time::timeout(CHECK_EVERY, outcomes.changed()).await.ok()?.ok()?;
