@@ -1,6 +1,6 @@
-//! Decides which call to Zoom gets the next permit: a queue in front of the quota, and the one task that serves it. A call that
-//! cannot be served in time is rejected at once, with the time at which another attempt can succeed. [`dispatcher`] shows the way
-//! of a call to its permit.
+//! Decides which call to Zoom gets the next permit. Calls wait in a queue in front of the quota, and one task serves
+//! the queue. A call that cannot get a permit in time is rejected immediately, with the time at which a retry can
+//! succeed. [`dispatcher`] describes how a call gets its permit.
 
 mod admission;
 mod caller_shares;
@@ -32,10 +32,10 @@ use crate::{
     snapshot::RefreshSample,
 };
 
-/// How often the queue is served, and the gauges brought up to date, when nothing happens.
+/// How often the queue is served and the gauges are updated while nothing else happens.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The queue and the quota behind it. Belongs to one thread; clones share everything.
+/// The queue and the quota behind it. It belongs to one thread, and clones share its state.
 #[derive(Clone)]
 pub(crate) struct Scheduler(Rc<Inner>);
 
@@ -44,7 +44,7 @@ struct Inner {
     /// Notified when something changes that the waiting calls depend on.
     wake: Rc<Notify>,
     saving: Saving,
-    /// The failure that blocks all calls, if one does. The HTTP workers start no refreshes then.
+    /// The failure while all calls are blocked, otherwise `None`. The HTTP workers start no refreshes while it is set.
     blocked: watch::Sender<Option<Failure>>,
     metrics: Arc<Metrics>,
 }
@@ -56,24 +56,24 @@ struct Saving {
     writing: Mutex<()>,
     /// The earliest time of the next write, after one that failed.
     retry_at: Cell<Option<Instant>>,
-    /// Whether the exact count has been written, which must not be overwritten.
+    /// Whether the write of the exact count has begun. No other write may follow it.
     is_final: Cell<bool>,
 }
 
 /// Quota and queue as `/status` shows them.
 pub(crate) struct SchedulerStatus {
     pub(crate) quota: QuotaStatus,
-    /// For each kind, how long a 429 still stops all calls.
+    /// How long the cool-down of each kind still lasts; `None` if it is not active.
     pub(crate) cooldowns: [(LimitKind, Option<Duration>); 2],
     pub(crate) forecast: Forecast,
     pub(crate) queued: usize,
-    /// Each caller's part of the queue, by the caller's id.
+    /// The queue depth of each caller that has calls waiting, by the caller's id.
     pub(crate) depths: Vec<(u32, QueueDepth)>,
 }
 
 impl Scheduler {
-    /// Creates an empty queue in front of `quota`. At most `max_queued` calls wait in it. A flight that has made a call waits
-    /// for up to `patience`.
+    /// Creates an empty queue in front of `quota`. While `max_queued` calls wait, a new flight's call is admitted only
+    /// if it evicts another call. A flight that has made a call waits up to `patience` for its next permit.
     pub(crate) fn new(
         quota: Quota,
         max_queued: usize,
@@ -90,8 +90,8 @@ impl Scheduler {
         }))
     }
 
-    /// Waits for a permit. Before this call is rejected, flights for which `drop_if_unwanted` returns true leave the queue. Fails
-    /// at once if no permit can come in time or too many calls wait.
+    /// Waits for a permit. Fails immediately if the call cannot get one in time, or if too many calls wait. Before
+    /// that, flights for which `drop_if_unwanted` returns true leave the queue to make room.
     pub(crate) async fn acquire(
         &self,
         call: &NewCall<'_>,
@@ -115,13 +115,14 @@ impl Scheduler {
         self.0.dispatcher.borrow_mut().quota.release(permit);
     }
 
-    /// Handles Zoom's report of the day's calls that the whole account has left, in the response to a call made at `called`.
+    /// Handles Zoom's report of how many calls the whole account has left today. The report is from the response to a
+    /// call made at `called`.
     pub(crate) fn report_remaining(&self, calls: u64, called: Instant) {
         self.0.dispatcher.borrow_mut().quota.report_remaining(calls, called);
     }
 
-    /// Stops all calls until `until`, those of other replicas, too, because Zoom responded with a 429. Callers that cannot wait
-    /// that long get `failure`.
+    /// Starts a cool-down after a 429: stops the calls of all replicas until `until`. Callers that cannot wait that
+    /// long get `failure`.
     pub(crate) fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.dispatcher.borrow_mut().quota.cool_down(kind, until, &failure);
         self.on_cooldown(failure);
@@ -152,7 +153,8 @@ impl Scheduler {
         dispatcher.quota.local().stretch(pages, dispatcher.quota.now())
     }
 
-    /// Returns the end of the time in which all calls are blocked, and the reason. Ignores the rate.
+    /// Returns until when all calls are blocked by a cool-down or the daily quota, and the failure; `None` if they are
+    /// not. Ignores the rate.
     pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
         let denied = dispatcher.quota.local().blocked_until(dispatcher.quota.now())?;
@@ -200,8 +202,8 @@ impl Scheduler {
         self.0.wake.notify_one();
     }
 
-    /// Serves the queue as long as the service runs. A flight for which `drop_if_abandoned` returns true leaves it. No permit is
-    /// given out while `ensure_token` returns false; call [`Self::wake`] when that changes.
+    /// Serves the queue as long as the service runs. A flight for which `drop_if_abandoned` returns true leaves the
+    /// queue. No permit is granted while `ensure_token` returns false; call [`Self::wake`] when that changes.
     pub(crate) async fn run(
         self,
         drop_if_abandoned: impl Fn(FlightNumber) -> bool,
@@ -213,7 +215,7 @@ impl Scheduler {
             self.publish_blocked();
             self.update_queue_gauge();
             let idle = Instant::now() + IDLE_INTERVAL;
-            // Waits for a change or for the time, whichever comes first. After either, the queue is served again.
+            // Waits until something changes or the next permit or rejection is due. Then the queue is served again.
             let changed = self.0.wake.notified();
             drop(tokio::time::timeout_at(next.unwrap_or(idle).min(idle).into(), changed).await);
         }

@@ -17,16 +17,16 @@ const SAME_COOLDOWN: Duration = Duration::from_millis(100);
 impl Dispatcher {
     /// Decides whether a new call may wait. If the queue is full, the new call may evict another one.
     ///
-    /// Example: 36 calls a second are permitted, and 400 calls are served before the new one. The new call is served in 400 ×
-    /// 28.9 ms = 11.5 s. With 0.36 s for late timers and the margin of 50 ms, that is within a deadline of 12 s. With 420 calls
-    /// before it, the call is rejected at once.
+    /// Example: 36 calls a second are permitted, and 400 calls are served before the new one. The new call is served in
+    /// 400 × 28.9 ms = 11.6 s. With 0.36 s for late timers and the margin of 50 ms, it meets a deadline of 12 s. With
+    /// 420 calls before it, the call is rejected immediately.
     pub(super) fn admit(&mut self, call: &NewCall<'_>, now: Now) -> Result<(), Failure> {
         let blocked = self.quota.local().blocked_until(now);
         let latest = call.deadline.unwrap_or(now.instant + self.patience);
         if let Some(denied) = blocked.filter(|denied| denied.retry_at >= latest) {
             return Err(self.failure(denied));
         }
-        // The queue never rejects a flight that has begun, because its calls so far would be wasted.
+        // A flight that has made calls is admitted even if the queue is full, because its calls would be wasted.
         let Some(deadline) = call.deadline else { return Ok(()) };
         let opens = blocked.map_or(now.instant, |denied| denied.retry_at);
         let ahead = call.wanted_by.iter().map(|weight| self.queue.ahead_of(call.priority, *weight)).min();
@@ -36,7 +36,8 @@ impl Dispatcher {
         }
         let waiting = self.queue.len() + 1;
         let served_at = self.quota.estimate(opens, ahead, waiting);
-        // Each timer is a millisecond or two late. A call that is admitted should be served, not rejected after a long wait.
+        // Each timer fires a millisecond or two late, so the wait is estimated 1/32 longer. Otherwise a call could be
+        // admitted and rejected after a long wait.
         let late = served_at.saturating_duration_since(now.instant) / 32;
         let misses = served_at + late + self.notify_margin() >= deadline;
         if self.queue.len() >= self.max_queued {
@@ -55,7 +56,7 @@ impl Dispatcher {
     }
 
     /// Evicts the flights for which `drop_if_unwanted` returns true. Returns whether there were any. This scans the
-    /// whole queue, so it runs at most every `SCAN_INTERVAL`, not for every call that is rejected.
+    /// whole queue, so it does nothing if the last scan was less than `SCAN_INTERVAL` ago.
     pub(super) fn evict_abandoned(
         &mut self,
         drop_if_unwanted: &impl Fn(FlightNumber) -> bool,
@@ -73,13 +74,13 @@ impl Dispatcher {
         !abandoned.is_empty()
     }
 
-    /// Rejects the calls that cannot get a permit before their deadline, given that no permit is available before
-    /// `denied.retry_at`. A call that was admitted can miss its deadline later, because newer calls of other callers may be
+    /// Rejects the calls that cannot get a permit before their deadline if no permit is available before
+    /// `denied.retry_at`. An admitted call can still miss its deadline, because newer calls of other callers may be
     /// served before it.
     pub(super) fn reject_unreachable(&mut self, denied: Denied, now: Instant) {
         let is_rate = denied.limit == Limit::Rate;
-        // A cool-down or a spent day justifies a scan at once. The rate alone denies a permit 36 times a second, which is too
-        // often for a scan each time.
+        // After a cool-down or the end of the day's calls, the queue is scanned immediately. The rate limit can deny a
+        // permit dozens of times a second, so it does not cause a scan each time.
         if is_rate && !self.unreachable_scan.try_pass(now) {
             return;
         }
@@ -91,14 +92,14 @@ impl Dispatcher {
         }
     }
 
-    /// Stores the failure of a 429, if its cool-down ends last.
+    /// Stores the failure of a 429, unless the stored failure's cool-down ends later.
     pub(super) fn note_cooldown(&mut self, failure: Failure) {
         if self.cooldown.as_ref().is_none_or(|known| known.retry_at <= failure.retry_at) {
             self.cooldown = Some(failure);
         }
     }
 
-    /// Returns the reason why there is no permit, with Zoom's own message if Zoom caused it.
+    /// Returns the failure for a denied permit. If a cool-down is the reason, the failure has Zoom's message.
     pub(super) fn failure(&self, denied: Denied) -> Failure {
         let at = denied.retry_at;
         if let (Limit::Cooldown(_), Some(failure)) = (denied.limit, self.cooldown.as_ref())

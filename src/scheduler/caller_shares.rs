@@ -1,5 +1,5 @@
-//! The callers' parts of the day: decides whether a fetch may start for a caller, and counts its calls. The rule is in
-//! [`crate::quota::fair_day`].
+//! Applies the callers' parts of the day: decides whether a fetch may start for a caller, and counts the caller's
+//! calls. The rule is in [`crate::quota::fair_day`].
 
 use std::{cell::Cell, time::Instant};
 
@@ -9,8 +9,8 @@ use crate::{
     quota::fair_day::{CallerDay, CallerDenied, CallerShare, DayState, Draw, FairDay},
 };
 
-/// A fetch of one caller. The first call counts from the start of the fetch, and the others when they are made. Dropping the
-/// share before the first call gives that call back.
+/// A fetch for one caller. The first call counts from the start of the fetch, and the others count when they are made.
+/// Dropping this value before the first call is made takes that call back.
 pub(crate) struct FetchShare {
     scheduler: Scheduler,
     caller: Box<str>,
@@ -20,11 +20,12 @@ pub(crate) struct FetchShare {
 
 /// How a caller's calls are divided among the replicas.
 pub(crate) struct CallerSharing {
-    /// The replicas that divide its ceilings.
+    /// The number of replicas that divide the caller's ceilings.
     pub(crate) replicas: u32,
-    /// The calls that the others have made for it since the last time, less those that they took back.
+    /// The calls that other replicas have made for the caller since the last [`Scheduler::take_sharing`], minus those
+    /// that they took back.
     pub(crate) by_others: i64,
-    /// The calls of this replica that the others do not know yet.
+    /// The calls of this replica for the caller that the other replicas do not know yet.
     pub(crate) unshared: u64,
 }
 
@@ -40,8 +41,8 @@ impl Scheduler {
         Ok(FetchShare { scheduler: self.clone(), caller: caller.into(), first: Cell::new(Some(draw)) })
     }
 
-    /// Returns the limit of the day that this caller has reached, and the end of it; `None` if a fetch may start for the
-    /// caller.
+    /// Returns the limit of the day that this caller has reached, and when to try again; `None` if a fetch may start
+    /// for the caller.
     pub(crate) fn caller_denied(&self, caller: &str) -> Option<(Instant, CallerLimit)> {
         self.fair_day(|day, state| day.check(caller, state)).err().map(until)
     }
@@ -61,7 +62,8 @@ impl Scheduler {
         self.fair_day(|day, state| day.status(caller, state))
     }
 
-    /// Returns how the replicas divide the calls of this caller, for its ledger.
+    /// Returns how the replicas divide the calls of this caller, for its ledger. Each call of another replica is
+    /// returned once.
     pub(crate) fn take_sharing(&self, caller: &str) -> CallerSharing {
         let quota = &mut self.0.dispatcher.borrow_mut().quota;
         let replicas = quota.sync_fair_day().ceiling_replicas;

@@ -1,7 +1,7 @@
-//! Gives permits to the calls that wait: the quota, the queue in front of it, and the one loop that empties the queue.
-//! [`super::admission`] decides which calls may wait.
+//! Gives permits to the calls that wait. Owns the quota and the queue in front of it. [`super::admission`] decides
+//! which calls may wait.
 //!
-//! The way of one call to its permit, with Redis:
+//! With Redis, a call gets its permit like this:
 //!
 //! 1. The flight's task calls [`super::Scheduler::acquire`]: its call joins the queue, wakes the task of
 //!    [`super::Scheduler::run`], and waits on a channel.
@@ -10,7 +10,7 @@
 //! 3. The reply, say a slot at 12:00:00.100, wakes `run`, which sleeps until the slot is due.
 //! 4. At 12:00:00.100, `run` takes the slot as a permit, and sends it to the call that is now first in the queue.
 //!
-//! Without Redis, nothing is requested: the quota decides at once, by its own rate.
+//! Without Redis, the quota decides immediately, by its own rate.
 
 use std::{
     rc::Rc,
@@ -25,9 +25,9 @@ use crate::{
     quota::{Permit, Quota},
 };
 
-/// Reject a call this long before its caller's deadline, so the caller gets the reason rather than a timeout.
+/// A call is rejected this long before its caller's deadline, so that the caller gets the reason rather than a timeout.
 const NOTIFY_MARGIN: Duration = Duration::from_millis(50);
-/// The whole queue is scanned at most this often.
+/// The minimum interval between two scans of the whole queue. A cool-down or a spent day causes a scan in any case.
 const SCAN_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct Dispatcher {
@@ -36,7 +36,7 @@ pub(super) struct Dispatcher {
     pub(super) max_queued: usize,
     /// How long a flight that has made a call waits for its next permit.
     pub(super) patience: Duration,
-    /// The failure, with Zoom's message, of the cool-down that ends last.
+    /// The failure of the cool-down that ends last, with Zoom's message.
     pub(super) cooldown: Option<Failure>,
     pub(super) abandoned_scan: Throttle,
     pub(super) unreachable_scan: Throttle,
@@ -45,9 +45,10 @@ pub(super) struct Dispatcher {
 pub(crate) struct NewCall<'a> {
     pub(crate) priority: Priority,
     pub(crate) flight: FlightNumber,
-    /// The callers that wait for the call. It joins the flow of one of them, as in [`FairQueue::push`].
+    /// The callers that the flight is for. The call joins the flow of one of them; see [`FairQueue::push`].
     pub(crate) wanted_by: &'a [CallerWeight],
-    /// The time after which no caller wants the call; `None` for a flight that has made a call: it may always wait.
+    /// The time after which no caller wants the call. `None` for a flight that has made a call, which waits up to
+    /// [`Dispatcher::patience`].
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -84,13 +85,14 @@ impl Dispatcher {
         Ok(permit)
     }
 
-    /// The dispatch loop: gives out the permits that there are now, and rejects the calls that cannot get one in time. Returns
-    /// when to run again; `None` if nothing can change by itself.
+    /// The dispatch loop: grants the permits that are available now, and rejects the calls that cannot get one in time.
+    /// Returns when to run again; `None` if only an event can change anything.
     ///
-    /// The order matters. Flights that no caller waits for leave first, because each would cost a permit. Then the loop checks
-    /// the reasons that block all calls: a missing access token, a cool-down, a spent day. Only after that it takes a permit,
-    /// because the quota counts a permit at once. The permit goes to the head of the queue at that moment. Example: a slot is
-    /// due at 12:00:00.100. A flight of a less loaded caller that joins before then gets it.
+    /// The order matters. Flights that no caller waits for leave first, because each would cost a permit. Then the loop
+    /// checks the reasons that block all calls: a missing access token, a cool-down, a spent day. It takes a permit
+    /// only after that, because the quota counts a permit when it is taken. The permit goes to the call that is then at
+    /// the head of the queue. Example: a slot is due at 12:00:00.100. If a flight of a less loaded caller joins the
+    /// queue before that, it gets the slot.
     pub(super) fn dispatch_ready(
         &mut self,
         drop_if_abandoned: &impl Fn(FlightNumber) -> bool,
@@ -129,14 +131,15 @@ impl Dispatcher {
         }
     }
 
-    /// Handles a missing access token, without which no call is served. Calls whose deadline has passed keep their place for
-    /// another `patience`: their callers got `still_fetching`, and find the flight again when they retry.
+    /// Handles a missing access token, without which no call is served. Calls whose deadline has passed keep their
+    /// place in the queue for another `patience`. Their callers got `still_fetching`, and join the same flight when
+    /// they retry.
     fn wait_for_access_token(&mut self, expired_at: Instant) -> Option<Instant> {
         self.queue.extend_expired(expired_at, expired_at + self.patience);
         self.next_rejection()
     }
 
-    /// Returns how long before its deadline a call is rejected. It is shorter if callers wait for a shorter time than usual.
+    /// Returns how long before its deadline a call is rejected: 50 ms, or less if `server.wait` is very short.
     pub(super) fn notify_margin(&self) -> Duration {
         NOTIFY_MARGIN.min(self.patience / 4)
     }
@@ -153,21 +156,22 @@ impl Dispatcher {
         }
     }
 
-    /// Rejects the calls whose deadline has come. `opens` is the earliest time of the next permit.
+    /// Rejects the calls whose deadline is not after `now`. `opens` is the earliest time of the next permit.
     fn reject_expired(&mut self, now: Instant, opens: Instant) {
         for call in self.queue.take_expired(now) {
             reject(call, self.rate_limited_behind_all(opens));
         }
     }
 
-    /// Returns the failure of a call that would have to wait behind all others, none of which is served before `opens`.
+    /// Returns the failure for a rejected call. Its `retry_at` is when a call behind all waiting calls would be served,
+    /// if no call is served before `opens`.
     pub(super) fn rate_limited_behind_all(&self, opens: Instant) -> Failure {
         let waiting = self.queue.len();
         Failure::new(Reason::ZoomRateLimited).retry_at(self.quota.estimate(opens, waiting, waiting))
     }
 }
 
-/// Sends the failure to the flight. Nothing is lost if the flight no longer waits.
+/// Sends the failure to the flight. If the flight no longer waits, does nothing.
 pub(super) fn reject(call: oneshot::Sender<Result<Permit, Failure>>, failure: Failure) {
     drop(call.send(Err(failure)));
 }

@@ -1,13 +1,14 @@
-//! The queue of calls that wait for a permit: decides which call gets the next one. Pure: no clock, no channel, no quota.
+//! The queue of calls that wait for a permit. It decides which call gets the next permit. Pure: no clock, no channel,
+//! no quota.
 //!
-//! Callers share the permits by weight. Each has a flow of its own, and start-time fair queueing (Goyal, Vin and Cheng, 1996)
-//! serves the flow that has had the fewest permits for its weight ([`flow`]). An idle caller does not accumulate permits, and a
-//! caller that is alone gets all of them. Within a flow, the flight that started first is served first, whichever page it is
-//! at, so that a meeting is finished before a newer one starts.
+//! Callers share the permits by weight. Each caller has a flow of its own, and start-time fair queueing (Goyal, Vin and
+//! Cheng, 1996) serves the flow that has had the fewest permits for its weight ([`flow`]). An idle caller does not
+//! accumulate permits. A caller that is alone gets all permits. Within a flow, the flight that started first is served
+//! first, even at a later page, so that a meeting is finished before a newer one starts.
 //!
-//! Flights that callers wait for (foreground) go before refreshes (background), which still get one permit in twenty. A
-//! flight has at most one call waiting. Operations take O(log n) or O(number of callers), except for scans of the whole
-//! queue.
+//! Flights that callers wait for (foreground) are served before refreshes (background), but refreshes get one permit in
+//! twenty. A flight has at most one call waiting. Adding and serving a call takes O(log n), with n waiting calls, if
+//! one caller waits for it.
 
 mod flow;
 mod types;
@@ -46,8 +47,8 @@ impl<T> Default for FairQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// Adds a call to the flow, among those of the callers in `wanted_by`, in which it is served first. `deadline` is the time
-    /// after which no caller wants the call; `None` for a flight that has made a call: it is always finished.
+    /// Adds a call to the flow of one of the callers in `wanted_by`: the flow in which the call is served first.
+    /// `deadline` is the time after which no caller wants the call; `None` for a flight that has made a call.
     pub fn push(
         &mut self,
         (priority, flight): (Priority, FlightNumber),
@@ -63,8 +64,8 @@ impl<T> FairQueue<T> {
         self.deadlines.extend(deadline.map(|at| (at, flight)));
     }
 
-    /// Records that another caller waits for this flight, until `deadline`. The call moves into that caller's flow if it is
-    /// served earlier there.
+    /// Records that another caller waits for this flight until `deadline`. If the call would be served earlier in that
+    /// caller's flow, moves it there. A refresh moves to the foreground.
     pub(crate) fn add_waiter(&mut self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
         let Some(&(priority, caller)) = self.places.get(&flight) else { return };
         let moves = priority == Priority::Background || self.foreground.is_earlier(flight, by, caller);
@@ -119,7 +120,7 @@ impl<T> FairQueue<T> {
         expired
     }
 
-    /// Sets the deadline of the calls that have reached theirs to `until`.
+    /// Gives the calls whose deadline is not after `now` the new deadline `until`.
     pub(crate) fn extend_expired(&mut self, now: Instant, until: Instant) {
         while let Some(&(deadline, flight)) = self.deadlines.first()
             && deadline <= now
@@ -135,10 +136,11 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Removes all calls that cannot get a permit before their deadline. `served_at` gives the earliest time at which the call
-    /// in that place, counted from 0, is served. A flight that has begun waits until `begun_deadline`. Scans the whole queue.
+    /// Removes all calls that cannot get a permit before their deadline. `served_at` returns the earliest time at which
+    /// the call in a place of the queue, counted from 0, is served. The deadline of a flight that has made a call is
+    /// `begun_deadline`. Scans the whole queue.
     ///
-    /// A removed call makes room: the calls behind it move up by one place, and the new place decides about them.
+    /// If a call is removed, the calls behind it move up by one place before they are checked.
     pub(crate) fn take_unreachable(
         &mut self,
         served_at: impl Fn(usize) -> Instant,
@@ -174,15 +176,16 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Makes room for a new flight of this caller: evicts a refresh, or else the newest flight that has not begun of the most
-    /// loaded caller. Returns `None` if no caller is more loaded than this one.
+    /// Makes room for a new flight of this caller. Evicts a refresh if there is one, otherwise the newest flight of the
+    /// most loaded caller. Flights that have made a call are not evicted. Returns `None` if there is no refresh and no
+    /// other caller is more loaded than this one.
     pub(crate) fn evict_for(&mut self, weight: CallerWeight) -> Option<T> {
         let flight = self.background.newest_of_most_loaded(None);
         let flight = flight.or_else(|| self.foreground.newest_of_most_loaded(Some(weight)))?;
         self.remove(flight)
     }
 
-    /// Returns all flights with a call that waits, in no order.
+    /// Returns all flights that have a call waiting, in no particular order.
     pub(crate) fn flights(&self) -> impl Iterator<Item = FlightNumber> {
         self.places.keys().copied()
     }

@@ -1,4 +1,5 @@
-//! Keeps the state file ahead of the permits that are given out; `quota/state_file.rs` decides on its content.
+//! Keeps the count in the state file ahead of the permits that are granted. `quota/state_file.rs` decides when to
+//! write, and what.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts the write that is due, if there is one. Waits for its end only if no call may be made before that.
+    /// Starts the write that is due, if there is one. Waits until it is done only if no call may be made before.
     pub(super) async fn save_ahead(&self) {
         let (now, saving) = (Now::read(), &self.0.saving);
         if saving.is_final.get() || saving.retry_at.get().is_some_and(|at| now.instant < at) {

@@ -5,9 +5,9 @@
 //! A flow that was empty joins at the current virtual time, not at the tag that it had when it was last served, so no caller
 //! accumulates permits.
 //!
-//! Example: A has weight 2 and B has weight 1, and both have calls that wait from time 0 on. A permit costs A 1/2 and B 1. The
-//! tags of A and B before each permit: (0, 0) serves A, (1/2, 0) serves B, (1/2, 1) serves A, (1, 1) serves A, (3/2, 1) serves
-//! B. From then on A gets two permits for each one of B.
+//! Example: caller A has weight 2, caller B has weight 1, and both always have calls waiting. A permit costs A 1/2 and
+//! B 1. The tags of A and B before each permit are: (0, 0) serves A, (1/2, 0) serves B, (1/2, 1) serves A, (1, 1)
+//! serves A, (3/2, 1) serves B. After that, A gets two permits for each permit of B.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,7 +16,7 @@ use std::{
 
 use super::types::{CallerWeight, FlightNumber, QueueDepth};
 
-/// The cost of a permit at weight 1. 64 bits of virtual time last ten million years at 40 calls a second.
+/// The cost of a permit at weight 1. At 40 calls a second, 64 bits of virtual time last for more than 800 years.
 const PERMIT: VirtualTime = 1 << 24;
 
 type VirtualTime = u64;
@@ -60,7 +60,7 @@ fn cost(weight: CallerWeight) -> VirtualTime {
     (PERMIT / u64::from(weight.weight.get())).max(1)
 }
 
-/// Returns whether a flow of `some` calls is less loaded, relative to its weight, than one of `others`.
+/// Returns whether a flow with `some` calls is less loaded, relative to its weight, than a flow with `others` calls.
 fn is_less_loaded(some: usize, weight: CallerWeight, others: usize, their_weight: CallerWeight) -> bool {
     // Compares some / weight with others / their_weight, without a division.
     let scaled = |calls: usize, by: CallerWeight| calls as u128 * u128::from(by.weight.get());
@@ -138,19 +138,22 @@ impl<T> Flows<T> {
         self.by_caller.get(&caller).map_or(0, |flow| flow.calls.len())
     }
 
-    /// Returns the virtual time at which this flight is due in this caller's flow, or would be if it were in it.
+    /// Returns the virtual time at which this flight is due in this caller's flow, or would be due if it joined that
+    /// flow.
     fn due(&self, weight: CallerWeight, flight: FlightNumber) -> VirtualTime {
         let flow = self.by_caller.get(&weight.caller);
         self.due_behind(weight, flow.map_or(0, |flow| flow.calls.range(..flight).count()))
     }
 
-    /// Returns the virtual time at which a call with `ahead` others before it is due in this caller's flow.
+    /// Returns the virtual time at which a call is due in this caller's flow if `ahead` other calls of the flow are
+    /// before it.
     fn due_behind(&self, weight: CallerWeight, ahead: usize) -> VirtualTime {
         let starts = self.by_caller.get(&weight.caller).map_or(0, |flow| flow.tag).max(self.now);
         starts.saturating_add(cost(weight).saturating_mul(ahead as u64))
     }
 
-    /// Returns whether this flight would be due earlier in the flow of `by` than in the flow of `than`, in which it waits.
+    /// Returns whether this flight would be due earlier in the flow of `by` than in the flow of `than`, where it waits
+    /// now.
     pub(super) fn is_earlier(&self, flight: FlightNumber, by: CallerWeight, than: u32) -> bool {
         by.caller != than && self.due(by, flight) < self.due(self.weight_of(than), flight)
     }
@@ -159,12 +162,12 @@ impl<T> Flows<T> {
     pub(super) fn earliest(&self, flight: FlightNumber, callers: &[CallerWeight]) -> Option<CallerWeight> {
         match callers {
             [only] => Some(*only),
-            // Counts the calls of each flow. This happens only if several callers wait for one meeting.
+            // Each `due` walks over a caller's calls, but several callers rarely wait for the same meeting.
             several => several.iter().copied().min_by_key(|weight| self.due(*weight, flight)),
         }
     }
 
-    /// Returns how many calls are served before a new one of this caller.
+    /// Returns how many calls are served before a new call of this caller.
     pub(super) fn ahead_of(&self, weight: CallerWeight) -> usize {
         let own = self.waiting(weight.caller);
         let due = self.due_behind(weight, own);
@@ -177,8 +180,9 @@ impl<T> Flows<T> {
         own + before.sum::<usize>()
     }
 
-    /// Returns the newest flight that has not begun of the caller that is most loaded for its weight. With `instead_of`,
-    /// returns `None` if one more call would make the caller `instead_of` as loaded as that one.
+    /// Returns the newest flight of the caller that is most loaded for its weight. Ignores flights that have made a
+    /// call, and callers that have only such flights. With `instead_of`, returns `None` if one more call would make the
+    /// caller `instead_of` at least as loaded as the most loaded caller.
     pub(super) fn newest_of_most_loaded(&self, instead_of: Option<CallerWeight>) -> Option<FlightNumber> {
         let flows = self.by_tag.iter().filter_map(|(_, caller)| self.by_caller.get(caller));
         let flows = flows.filter_map(|flow| Some((flow, flow.newest_not_begun()?)));

@@ -1,4 +1,4 @@
-//! Tests the order of service by examples and by properties.
+//! Tests the order in which calls are served, with examples and with properties.
 
 use std::{collections::HashMap, num::NonZeroU32, ops::Range, time::Duration};
 
@@ -28,7 +28,8 @@ fn join_all(queue: &mut FairQueue<u64>, flights: Range<u64>, by: CallerWeight) {
     }
 }
 
-/// Returns a queue with a flight for each of these callers, in this order. Each caller's weight is its number plus one.
+/// Returns a queue with one flight for each element of `callers`, in this order. A caller's weight is its number plus
+/// one.
 fn queue_of(callers: &[u32]) -> FairQueue<u64> {
     let mut queue = FairQueue::default();
     for (flight, caller) in (0..).zip(callers) {
@@ -90,7 +91,7 @@ fn an_idle_caller_saves_nothing_up_and_a_lone_caller_gets_everything() {
     }
     let next: Vec<_> = (0..100).filter_map(|_| queue.pop()).collect();
     let second = next.iter().filter(|caller| **caller == 2).count();
-    assert!((49..=51).contains(&second), "half of it, and no more: {second}");
+    assert!((49..=51).contains(&second), "half of the permits, and no more: {second}");
 }
 
 #[test]
@@ -113,8 +114,8 @@ fn calls_at_the_end_of_a_long_queue_are_removed_first() {
         queue.push((Priority::Foreground, flight), &[ONE], after(0), Some(after(5)), flight);
     }
     join(&mut queue, 10, weighted(1, 1), 10);
-    // The second caller's only flight is served first or second, so one more flight of the first caller cannot be served in
-    // time.
+    // Three calls can be served in time. One of them is the second caller's, so only two flights of the first caller
+    // stay.
     let one_a_second = |place: usize| after(2) + Duration::from_secs(place as u64);
     assert_eq!(queue.take_unreachable(one_a_second, after(99)), [2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(queue.len(), 3);
@@ -202,10 +203,10 @@ fn the_most_loaded_caller_makes_room_for_a_less_loaded_one() {
     let mut queue = FairQueue::default();
     join_all(&mut queue, 0..10, weighted(1, 1));
     queue.push((Priority::Foreground, 10), &[weighted(1, 1)], after(0), None, 10);
-    assert_eq!(queue.evict_for(weighted(1, 1)), None, "not for itself");
-    assert_eq!(queue.evict_for(weighted(2, 1)), Some(9), "the youngest that has not begun");
+    assert_eq!(queue.evict_for(weighted(1, 1)), None, "a caller does not make room for itself");
+    assert_eq!(queue.evict_for(weighted(2, 1)), Some(9), "the newest flight that has made no call");
     queue.push((Priority::Background, 11), &[weighted(2, 1)], after(0), Some(after(9)), 11);
-    assert_eq!(queue.evict_for(weighted(1, 1)), Some(11), "a refresh before anybody who is waited for");
+    assert_eq!(queue.evict_for(weighted(1, 1)), Some(11), "a refresh is evicted first");
     assert_eq!(queue.len(), 10);
 }
 
@@ -218,7 +219,7 @@ fn a_flight_that_has_begun_is_never_evicted() {
     join_all(&mut queue, 5..8, weighted(2, 1));
     assert_eq!(queue.evict_for(weighted(3, 1)), Some(7));
     assert_eq!(queue.evict_for(weighted(3, 1)), Some(6));
-    assert_eq!(queue.evict_for(weighted(3, 1)), None, "now both would have one");
+    assert_eq!(queue.evict_for(weighted(3, 1)), None, "both callers would have one flight");
 }
 
 #[test]
@@ -259,7 +260,7 @@ fn a_permit_costs_no_more_with_a_hundred_thousand_calls_waiting() {
     };
     let least = |waiting| (0..5).map(|_| time(waiting)).min().unwrap();
     let (few, many) = (least(1_000), least(100_000));
-    // A scan of the queue would take a hundred times as long.
+    // If each permit scanned the queue, the second time would be a hundred times the first.
     assert!(many < few * 10, "{few:?}, {many:?}");
 }
 
@@ -372,7 +373,7 @@ proptest! {
         let predicted = queue.ahead_of(Priority::Foreground, newcomer);
         join(&mut queue, 1_000, newcomer, 1_000);
         let ahead = served(&mut queue).iter().position(|flight| *flight == 1_000).unwrap();
-        // Either of two flows with the same tag may be first.
+        // The prediction is not exact, because either of two flows with the same tag may be served first.
         prop_assert!(predicted.abs_diff(ahead) <= 4, "{predicted}, {ahead}");
     }
 
@@ -381,7 +382,7 @@ proptest! {
         callers in proptest::collection::vec(0..4_u32, 0..60),
     ) {
         let (mut queue, mut copy) = (queue_of(&callers), queue_of(&callers));
-        // From the end of the queue, one place after the other becomes unreachable.
+        // Makes one place after the other unreachable, from the end of the queue to its start.
         let mut order = Vec::new();
         for reached in (0..callers.len()).rev() {
             let served_at = |place| if place < reached { after(1) } else { after(99) };

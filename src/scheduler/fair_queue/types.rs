@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Instant};
 
-/// Numbers flights in the order in which they started.
+/// The number of a flight. Flights are numbered in the order in which they started.
 pub(crate) type FlightNumber = u64;
 
 /// A caller and its weight in the queue.
@@ -10,12 +10,12 @@ pub(crate) type FlightNumber = u64;
 pub struct CallerWeight {
     /// Identifies the caller's flow.
     pub caller: u32,
-    /// The caller's share: twice the weight gets twice the permits.
+    /// The caller's share of the permits: a caller with twice the weight gets twice the permits.
     pub weight: NonZeroU32,
 }
 
 impl CallerWeight {
-    /// The caller of every flight while no callers are configured.
+    /// The caller of every flight if no callers are configured.
     pub(crate) const ANONYMOUS: Self = Self { caller: 0, weight: NonZeroU32::MIN };
 }
 
