@@ -1,10 +1,10 @@
 //! The limits of the calls to Zoom. Only this module makes [`Permit`]s.
 //!
-//! Three limits hold at once: the calls in any second ([`rate`]), the calls in a UTC day ([`daily`]), and the pause that Zoom
-//! demands with a 429 ([`cooldown`]). A quota decides and counts, and never waits. The scheduler decides which call gets the next
-//! permit.
+//! Every call has to respect three limits: the calls in any second ([`rate`]), the calls in a UTC day ([`daily`]), and
+//! the pause that Zoom demands with a 429 ([`cooldown`]). A quota decides and counts, and never waits. The scheduler
+//! decides which call gets the next permit.
 //!
-//! [`Quota::sync`] brings a quota up to the present, and returns the [`Now`] for `try_take` and `reserve`. To only read the quota,
+//! [`Quota::sync`] updates a quota, and returns the [`Now`] to pass to `try_take` and `reserve`. For reading a quota,
 //! [`Quota::now`] is enough.
 
 pub mod adaptive_ttl;
@@ -41,7 +41,8 @@ pub(crate) enum Quota {
 }
 
 impl Quota {
-    /// Reads the clocks, and updates the quota: begins a new day, and takes over the counts and cool-downs of all replicas.
+    /// Reads the clocks and updates the quota: begins a new day if it is due and, with Redis, takes over the counts and
+    /// cool-downs of all replicas.
     pub(crate) fn sync(&mut self) -> Now {
         match self {
             Self::Local(local) => {
@@ -53,8 +54,9 @@ impl Quota {
         }
     }
 
-    /// Brings the callers' accounts of the day up to the present, and returns the day that they divide. With Redis, it also hands
-    /// over the changes of the accounts, which the next request to Redis reports to the other replicas.
+    /// Updates the callers' accounts of the day, and returns the state of the day that they divide. With Redis, this
+    /// also passes on the changes of the accounts, so that the next request to Redis reports them to the other
+    /// replicas.
     pub(crate) fn sync_fair_day(&mut self) -> DayState {
         let now = self.sync();
         match self {
@@ -63,7 +65,8 @@ impl Quota {
         }
     }
 
-    /// Returns the calls that other replicas have made for this caller since the last time, less those that they took back.
+    /// Returns the calls that other replicas have made for this caller since this was last called, minus those that
+    /// they took back.
     pub(crate) fn take_calls_by_others(&mut self, caller: &str) -> i64 {
         match self {
             Self::Local(_) => 0,
@@ -71,7 +74,7 @@ impl Quota {
         }
     }
 
-    /// Returns the present time of the quota's clock, without updating the quota.
+    /// Returns the current time of the quota's clock, without updating the quota.
     pub(crate) fn now(&self) -> Now {
         match self {
             Self::Local(_) => Now::read(),
@@ -86,7 +89,8 @@ impl Quota {
         }
     }
 
-    /// Estimates when a call gets its permit if `ahead` of the `waiting` calls are before it and no call gets one before `opens`.
+    /// Estimates when a call gets its permit if `ahead` of the `waiting` calls are served before it, and no call is
+    /// served before `opens`.
     pub(crate) fn estimate(&self, opens: Instant, ahead: usize, waiting: usize) -> Instant {
         match self {
             Self::Local(local) => local.estimate(opens, ahead),
@@ -109,8 +113,8 @@ impl Quota {
         }
     }
 
-    /// Reports how many calls wait here, and releases the reserved slots that they cannot use. The replicas divide the permits in
-    /// proportion to the calls that wait.
+    /// With Redis, reports how many calls wait here, and releases the reserved slots that they cannot use. The replicas
+    /// divide the permits in proportion to their waiting calls.
     pub(crate) fn report_demand(&mut self, waiting: usize) {
         if let Self::Shared(shared) = self {
             let now = shared.sync();
@@ -118,7 +122,8 @@ impl Quota {
         }
     }
 
-    /// Starts to reserve permits for the waiting calls, if that requires Redis. Notifies `wake` when a reservation ends.
+    /// With Redis, starts to reserve slots for the waiting calls, and notifies `wake` when a reservation succeeds or
+    /// fails. Without Redis, nothing needs to be reserved.
     pub(crate) fn reserve(&mut self, waiting: usize, now: Now, wake: &Rc<Notify>) {
         if let Self::Shared(shared) = self {
             shared.reserve(waiting, now.instant, wake);
@@ -132,7 +137,7 @@ impl Quota {
         }
     }
 
-    /// Returns the limits of this process. With Redis, they follow the counts of all replicas.
+    /// Returns the quota of this process. With Redis, it follows the counts of all replicas.
     pub(crate) fn local(&self) -> &LocalQuota {
         match self {
             Self::Local(local) => local,

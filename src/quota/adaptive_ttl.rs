@@ -1,25 +1,27 @@
-//! The adaptive TTL: lets live snapshots stay fresh for longer, so that the day's calls last until 00:00 UTC. Pure.
+//! The adaptive TTL: *stretches* the freshness of live snapshots, so that the day's calls last until 00:00 UTC. Pure.
 //!
-//! The *pressure* is computed from the cost of refreshes without stretching ([`UsageRate`]), and from the calls and the time that
-//! the day has left. A meeting of p pages stays fresh pressure × √p times as long, but at least once and at most the configured
-//! number of times. If enough calls are left, the pressure is 0 and nothing is stretched. The root minimises the mean age of all
-//! meetings for a given number of calls; see docs/adr/0010-adaptive-freshness.md.
+//! The *pressure* is computed from the cost that refreshes would have without stretching ([`UsageRate`]), and from the
+//! calls and the time that the day has left. The freshness of a meeting of p pages is multiplied by pressure × √p, but
+//! at least by 1 and at most by the configured maximum. If enough calls are left, the pressure is 0 and nothing is
+//! stretched. The root minimises the mean age of all meetings for a given number of calls; see
+//! docs/adr/0010-adaptive-freshness.md.
 //!
-//! Example: 1,000 calls are left for 10,000 s, and refreshes without stretching cost 0.3 calls a second, all for meetings of one
-//! page. The remaining calls allow 0.1 a second, of which 97 % are planned. The pressure is 0.3 / 0.097 = 3.1, and snapshots that
-//! were fresh for 30 s are fresh for 93 s.
+//! Example: 1,000 calls are left for 10,000 s. Refreshes without stretching would cost 0.3 calls a second, all for
+//! meetings of one page. The remaining calls allow 0.1 calls a second, of which 97 % are planned. The pressure is 0.3 /
+//! 0.097 = 3.1, so a snapshot that would be fresh for 30 s is fresh for 93 s.
 //!
-//! The stretch cannot oscillate, because it does not change the observed cost without stretching. If the calls are spent too fast
-//! or too slowly, the remaining calls correct the pressure.
+//! The stretch cannot oscillate, because it does not affect the cost from which the pressure is computed. If the calls
+//! are spent faster or more slowly than planned, the number of remaining calls corrects the pressure.
 
 use std::time::{Duration, Instant};
 
 use super::usage::UsageRate;
 use crate::snapshot::RefreshSample;
 
-/// The part of the remaining calls that is planned. The rest is for errors of the estimate.
+/// The part of the remaining calls that is planned. The other 3 % allow for errors of the estimate.
 const PLANNED: f64 = 0.97;
-/// The number of bisections of the range of pressures. 1000 / 2^30 is finer than any visible difference.
+/// The number of bisections of the range of pressures. A range of 1000 divided by 2^30 is finer than any visible
+/// difference.
 const BISECTIONS: u32 = 30;
 
 /// The recent calls, and the rule that derives the stretch from them.
@@ -28,27 +30,27 @@ pub struct AdaptiveTtl {
     pub(super) usage: UsageRate,
 }
 
-/// The calls and the time that a day has left.
+/// The calls and the time that are left in the day.
 #[derive(Debug, Clone, Copy)]
 pub struct Remaining {
     /// The remaining calls.
     pub calls: u64,
-    /// The part of `calls` that this process may plan with, 0 to 1.
+    /// The part of `calls` that this process may use for its plan, 0 to 1.
     pub part: f64,
     /// The time until 00:00 UTC.
     pub time: Duration,
 }
 
-/// Whether the day's calls will last at the present rate.
+/// Whether the day's calls will last at the current rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Forecast {
-    /// The present rate of calls.
+    /// The current rate of calls.
     pub calls_per_second: f64,
     /// The number of calls until 00:00 UTC at this rate.
     pub calls_to_come: f64,
     /// The time until no call is left, if that is before 00:00 UTC.
     pub spent_in: Option<Duration>,
-    /// The factor by which live snapshots stay fresh longer: the mean, weighted by calls.
+    /// The mean factor by which live snapshots stay fresh longer, weighted by calls.
     pub stretch: f64,
 }
 
@@ -69,7 +71,7 @@ impl AdaptiveTtl {
         self.usage.record_refresh(sample, now);
     }
 
-    /// Returns the calls an hour that refreshes would cost without stretching.
+    /// Returns how many calls an hour refreshes would cost without stretching.
     pub(super) fn refresh_demand(&self, now: Instant) -> f64 {
         self.usage.refreshes_if(|_| 1.0, now) * 3_600.0
     }
@@ -100,8 +102,8 @@ impl AdaptiveTtl {
         move |root| (pressure * root).clamp(1.0, max_stretch)
     }
 
-    /// Returns the lowest pressure at which the day's calls last: 0 if they last without stretching, the maximum if they last at
-    /// none.
+    /// Returns the lowest pressure at which the day's calls last: 0 if they last without stretching, `max_stretch` if
+    /// they last at no pressure.
     fn pressure(&self, remaining: Remaining, now: Instant) -> f64 {
         let affordable = remaining.planned_calls() / remaining.time.as_secs_f64().max(1.0);
         let others = self.usage.others(now);
@@ -112,7 +114,8 @@ impl AdaptiveTtl {
         }
         let planned = PLANNED * affordable - others;
         let lasts = |pressure: f64| self.usage.refreshes_if(self.stretch_at(pressure), now) <= planned;
-        // A higher pressure than `max_stretch` has no effect: no root is below 1, so every meeting is stretched by the maximum.
+        // A pressure above `max_stretch` has no further effect. No root is below 1, so at `max_stretch` every meeting
+        // is already stretched by the maximum.
         let (mut low, mut high) = (0.0, self.max_stretch);
         for _ in 0..BISECTIONS {
             let middle = f64::midpoint(low, high);
@@ -139,7 +142,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns the usage after an hour of polling meetings of these sizes, which are fresh for 30 s and then fetched again at once.
+    /// Returns the usage after an hour in which meetings of these sizes were refreshed every 30 s, as soon as they were
+    /// stale.
     fn polled(most: u32, sizes: &[u32]) -> (AdaptiveTtl, Instant) {
         let (mut ttl, mut now) = (AdaptiveTtl::new(most, 30 * SECOND), Instant::now());
         for _ in 0..120 {
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn nothing_is_stretched_with_enough_left_and_just_enough_with_less() {
-        // 3 calls every 30 s are a thousand in the remaining time.
+        // 3 calls every 30 s are 1,000 calls in the remaining 10,000 s.
         let (ttl, now) = polled(10, &[1, 1, 1]);
         assert_eq!(ttl.factor(1, left(1_050), now), 1.0);
         assert_eq!(ttl.factor(100, left(1_050), now), 1.0);

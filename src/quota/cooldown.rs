@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::failure::LimitKind;
 
-/// The ends of the two cool-downs, by [`LimitKind`]. An end is only ever moved to a later time.
+/// The ends of the two cool-downs, by [`LimitKind`]. An end never moves to an earlier time.
 #[derive(Default)]
 pub(super) struct Cooldowns([Option<Instant>; LimitKind::ALL.len()]);
 

@@ -1,8 +1,9 @@
 //! The count of the day's calls. It starts at 00:00 UTC, because Zoom's daily quota is a counter that restarts then, not a rate.
 //!
-//! Other apps of the account use the same quota. While they stay within the headroom, their calls are not counted here. If Zoom
-//! reports fewer remaining calls than this count still permits, other apps have used the difference, and the count rises by it. A
-//! report never lowers the count, because it may be older than calls that are in flight.
+//! Other apps of the account use the same quota. While they stay within the headroom, their calls are not counted here.
+//! If Zoom reports fewer remaining calls than this count still permits, other apps have used the difference, and it is
+//! added to the count. A report never lowers the count, because calls that are still in flight may be missing from the
+//! report.
 
 use std::{
     io,
@@ -16,7 +17,8 @@ use super::{
 };
 
 const SECONDS_IN_A_DAY: u64 = 86_400;
-/// Zoom's clock may be slow, so for this many seconds after 00:00 UTC its reports may be about the previous day.
+/// Zoom's clock may be slow. For this many seconds after 00:00 UTC, its reports may therefore be about the previous
+/// day.
 const ZOOM_DAY_CERTAIN_AFTER: u64 = 300;
 
 /// The count of one UTC day.
@@ -31,7 +33,7 @@ pub(crate) struct DayCount {
     /// Days since 1970-01-01 UTC.
     pub(crate) date: u64,
     pub(crate) used: u64,
-    /// The part of `used` that other apps of the account made.
+    /// The calls among `used` that other apps of the account made.
     pub(crate) taken: u64,
 }
 
@@ -41,21 +43,21 @@ impl DayCount {
     }
 }
 
-/// The count of today, and those of other days for the case that the wall clock is or was wrong.
+/// Today's count, and the counts of other days in case the wall clock is or was wrong.
 #[derive(Clone, Copy)]
 struct Days {
     today: DayCount,
     /// The previous day, in case the clock is set back to it.
     before: Option<DayCount>,
-    /// The later day from which the clock was set back, in case that day was the correct one.
+    /// The later day from which the clock was set back, in case that day was correct.
     after: Option<DayCount>,
 }
 
 impl Days {
     /// Returns the counts after the clock has moved to this time.
     ///
-    /// Example: 45 calls are made on day 5 and 28 on day 6, and then the clock goes back to day 5. Either time may be the right
-    /// one, so day 5 gets all 73 calls. When day 6 begins again, it has its 28.
+    /// Example: 45 calls are made on day 5 and 28 on day 6, and then the clock is set back to day 5. Either day may be
+    /// correct, so day 5 gets all 73 calls. When day 6 begins again, it still has its 28 calls.
     fn at(self, now: SystemTime) -> Self {
         let Self { today, before, after } = self;
         let date = date_of(now);
@@ -67,7 +69,8 @@ impl Days {
             let (used, taken) = (before.used + today.used, before.taken + today.taken);
             Self { today: DayCount { date, used, taken }, before: None, after: Some(today) }
         } else if date + 1 < today.date {
-            // The clock was more than a day ahead. If it was only a day ahead, nothing changes, and the next midnight corrects it.
+            // The clock was more than one day ahead. If it was one day ahead, nothing changes, and the next midnight
+            // corrects the date.
             Self { today: DayCount { date, ..today }, before: None, after: Some(today) }
         } else {
             self
@@ -76,10 +79,11 @@ impl Days {
 }
 
 impl DailyQuota {
-    /// Starts at the count of today in the state file.
+    /// Starts at today's count in the state file.
     ///
     /// # Errors
-    /// The file cannot be written. Otherwise the operators would find out only after a restart.
+    /// The file cannot be read or written. Without this check, operators would notice only when a restart loses the
+    /// count.
     pub fn open(limit: u64, per_second: u32, path: Option<&Path>, now: SystemTime) -> io::Result<Self> {
         let mut today = DayCount { date: date_of(now), used: 0, taken: 0 };
         let file = path.map(|path| StateFile::open(path, limit, per_second, today.date)).transpose()?;
@@ -95,18 +99,18 @@ impl DailyQuota {
         self.days.today.date
     }
 
-    /// Returns the spending of each caller that the state file contained at the start.
+    /// Returns each caller's spending that the state file contained at the start. Returns nothing when called again.
     pub(super) fn take_saved_callers(&mut self) -> Vec<(Box<str>, CallerSpending)> {
         self.file.as_mut().map(StateFile::take_callers).unwrap_or_default()
     }
 
-    /// Takes over the count of all replicas, and the count at which this one must stop.
+    /// Replaces the count with that of all replicas. `limit` is the count at which this replica must stop.
     pub(super) fn replace_with(&mut self, count: DayCount, limit: u64) {
         self.days = Days { today: count, before: None, after: None };
         self.limit = limit;
     }
 
-    /// Switches to the count of the day that `now` is in. [`Days::at`] describes what happens when the clock was set
+    /// Switches to the count of the day that contains `now`. [`Days::at`] describes what happens if the clock was set
     /// back.
     pub(crate) fn roll_over(&mut self, now: SystemTime) {
         let days = self.days.at(now);
@@ -118,7 +122,7 @@ impl DailyQuota {
         self.days = days;
     }
 
-    /// Counts a call, and returns the date in which it is counted.
+    /// Counts a call, and returns the date on which it is counted, in days since 1970-01-01 UTC.
     pub fn count_call(&mut self, now: SystemTime) -> u64 {
         self.roll_over(now);
         self.days.today.used += 1;
@@ -137,11 +141,12 @@ impl DailyQuota {
         }
     }
 
-    /// Handles Zoom's report of the remaining calls of the account, in the response to a call made at `called`.
+    /// Handles Zoom's report of how many calls the account has left. The report is from the response to a call made at
+    /// `called`.
     ///
-    /// Example: 90 calls are permitted here, and 20 are counted. A report of 80 or 70 changes nothing, because the other apps are
-    /// within the headroom. A report of 50 means that only 50 of the remaining 70 calls are left, so the count rises to 90 − 50 =
-    /// 40.
+    /// Example: 90 calls are permitted here, and 20 are counted. A report of 80 or 70 changes nothing, because the
+    /// other apps are within the headroom. If Zoom reports 50, only 50 of the remaining 70 calls are left, so the count
+    /// rises to 90 − 50 = 40.
     pub(super) fn record_remaining(&mut self, calls: u64, called: SystemTime, now: SystemTime) {
         self.roll_over(now);
         let today = &mut self.days.today;
@@ -159,7 +164,7 @@ impl DailyQuota {
         self.days.at(now).today.used
     }
 
-    /// Returns the part of [`Self::used`] that other apps of the account made.
+    /// Returns the calls among [`Self::used`] that other apps of the account made.
     pub(crate) fn taken_by_others(&self, now: SystemTime) -> u64 {
         self.days.at(now).today.taken
     }
@@ -181,14 +186,15 @@ impl DailyQuota {
         self.file.as_mut()?.next_save(count, calls_wait)
     }
 
-    /// Returns the write of the exact count, for the end of the process, when no more calls follow.
+    /// Returns the write of the exact count for the end of the process, when no more calls follow; `None` without a
+    /// state file.
     pub(crate) fn final_save(&mut self, now: SystemTime) -> Option<SaveJob> {
         self.roll_over(now);
         let count = self.days.today.saved();
         Some(self.file.as_mut()?.hand_out(count))
     }
 
-    /// Records the end of a write.
+    /// Records whether a write succeeded.
     pub(crate) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
         if let Some(file) = &mut self.file {
             file.on_save(job, succeeded);
@@ -248,7 +254,7 @@ mod tests {
             count(&mut day, 1, at(6, 3));
             assert_eq!(day.used(at(6, 3)), 7, "{ahead}: all were made in the day that it is");
             assert!(!day.is_spent(at(7, 0)));
-            // Either clock may have been right.
+            // Either time may have been the correct one.
             assert_eq!(day.used(at(7, 0)), if ahead == 1 { 2 } else { 0 }, "{ahead}");
         }
         // The clock is right, then wrong for a while, then right again.
@@ -282,7 +288,7 @@ mod tests {
     #[test]
     fn calls_taken_by_others_are_counted_and_never_granted_again() {
         let noon = at(5, 43_200);
-        // A tenth of the account's 100 calls is left to other apps.
+        // The account has 100 calls a day. A tenth of them is left to other apps, as headroom.
         let mut day = DailyQuota::open(90, 40, None, noon).unwrap();
         count(&mut day, 20, noon);
         let mut hear = |left, used| {

@@ -1,15 +1,17 @@
-//! A fair day: which caller may start another fetch, so that no caller spends the calls that the others will need. Pure.
+//! A fair day: decides which caller may start another fetch, so that no caller spends the calls that the others will
+//! need. Pure.
 //!
-//! A part of the day's calls is *reserved* for the callers by weight. A reserve lapses evenly until 00:00 UTC, and
-//! lapsed calls join the *rest*, which is first come, first served. The rest pays for a call while there is any, then
-//! the caller's own reserve. So each caller has, at any time, the reserve of the hours that are left, less what it has
-//! drawn since the rest ran out.
+//! A part of the day's calls is *reserved* for the callers, by weight. Each reserve *lapses* evenly until 00:00 UTC.
+//! Lapsed calls join the *rest*, the calls that are not reserved, which are first come, first served. A call is paid
+//! from the rest or, if the rest is spent, drawn from the caller's own reserve. So at any time, a caller has its
+//! reserve for the remaining hours, minus the calls drawn from it.
 //!
-//! Example: 54,000 calls, half of them reserved, six callers of weight 1. Each has a reserve of 4,500, of which a call lapses every
-//! 19.2 s. A caller that starts at 00:00 and never pauses gets the rest of 27,000 and its own 4,500 within 15 minutes, and from
-//! then on what lapses of the other five reserves: a call every 3.8 s. At 08:00 each of the others still has 3,000 calls.
+//! Example: the day has 54,000 calls, half of them reserved, and six callers of weight 1. Each reserve has 4,500 calls,
+//! and one call lapses every 19.2 s. One caller starts at 00:00 and never pauses. At 36 calls a second, it spends the
+//! rest of 27,000 calls and its own 4,500 within 15 minutes. After that, it gets only what lapses from the other five
+//! reserves: one call every 3.8 s. At 08:00, each of the other callers still has 3,000 calls.
 //!
-//! The state of a reserve is the time of day until which it is drawn, like the theoretical arrival time of GCRA. See
+//! A reserve is stored as the time of day until which it is drawn, like the theoretical arrival time of GCRA. See
 //! docs/adr/0035-a-fair-day.md.
 
 mod account;
@@ -28,13 +30,13 @@ pub use self::{
 };
 use crate::failure::CallerLimit;
 
-/// The share of a caller whose fetches mostly end with a 404 is divided by this number.
+/// A caller whose fetches mostly end with a 404 is *held*: its share of the day is divided by this number.
 const HELD_TO: u32 = 10;
-/// The most accounts of a day, those of removed callers included.
+/// The maximum number of accounts in a day, including those of removed callers.
 const MOST_ACCOUNTS: usize = 2_000;
 /// Replicas exchange their counts within this time.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
-/// The sums of reserves are rounded, so this much already counts as a whole call.
+/// The least amount that counts as a whole call, because sums of reserves have rounding errors.
 const A_CALL: f64 = 1.0 - 1e-6;
 
 /// The day's calls, divided among the callers of the callers' file.
@@ -42,42 +44,42 @@ pub struct FairDay {
     /// The day that is counted, in days since 1970-01-01 UTC.
     date: u64,
     reserves: Reserves,
-    /// The changes since [`Self::take_changes`]; `None` if they are not recorded.
+    /// The changes since the last [`Self::take_changes`]; `None` if changes are not recorded.
     changes: Option<Vec<AccountChange>>,
 }
 
-/// A call that was counted or taken back, for the other replicas.
+/// A call that was counted or taken back, to be reported to the other replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountChange {
     pub(crate) caller: Box<str>,
     pub(crate) is_refund: bool,
     pub(crate) draw: Draw,
-    /// The time of day from which the reserve was drawn.
+    /// The time of day at which the draw from the reserve begins.
     pub(crate) from: Duration,
 }
 
 /// A caller of the callers' file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerShare {
-    /// Its name.
+    /// The caller's name.
     pub name: Box<str>,
-    /// Its part of the day relative to the others.
+    /// The caller's part of the day, relative to the other callers.
     pub weight: u32,
-    /// The most calls that may be made for it in a UTC day.
+    /// The maximum number of calls for the caller in a UTC day.
     pub calls_per_day: Option<NonZeroU32>,
 }
 
-/// The reason why no fetch may start for a caller, and when another attempt can succeed.
+/// Why no fetch may start for a caller, and when another attempt can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallerDenied {
     /// The time after which another attempt can succeed.
     pub retry_in: Duration,
-    /// The reason.
+    /// The limit that the caller has reached.
     pub limit: CallerLimit,
 }
 
 impl FairDay {
-    /// Starts with no callers. `reserve_percent` of `per_day` calls are reserved.
+    /// Starts with no callers. `reserve_percent` percent of the day's `per_day` calls are reserved.
     pub fn new(per_day: u64, reserve_percent: u32) -> Self {
         let part = f64::from(reserve_percent.min(100)) / 100.0;
         Self { date: 0, reserves: Reserves::new(per_day, part), changes: None }
@@ -95,7 +97,7 @@ impl FairDay {
         self.reserves.weights = callers.iter().map(|caller| u64::from(caller.weight)).sum();
     }
 
-    /// Begins a new count if this is another day than the last one.
+    /// Resets the accounts if `date` is not the day that is counted, and drops those of removed callers.
     pub fn roll_over(&mut self, date: u64) {
         if date == self.date {
             return;
@@ -107,12 +109,12 @@ impl FairDay {
         }
     }
 
-    /// Returns the changes since the last call. Changes are recorded from the first call on.
+    /// Returns the changes since this was last called. The first call returns nothing, and starts the recording.
     pub(crate) fn take_changes(&mut self) -> Vec<AccountChange> {
         self.changes.replace(Vec::new()).unwrap_or_default()
     }
 
-    /// Returns the calls of this caller that the other replicas do not know yet.
+    /// Returns the number of this caller's calls here that the other replicas do not know yet.
     pub(crate) fn unshared(&self, name: &str) -> u64 {
         self.reserves.accounts.get(name).map_or(0, |account| account.unshared.calls)
     }
@@ -130,10 +132,10 @@ impl FairDay {
         self.reserves.weights > 0
     }
 
-    /// Takes over what was spent for a caller on this day, and how much of it the other replicas do not know yet.
+    /// Sets a caller's spending on this day, and how much of it the other replicas do not know yet.
     pub fn set_spending(&mut self, date: u64, name: &str, spent: CallerSpending, unshared: Unshared) {
         self.roll_over(date);
-        // Names that another program writes into Redis must not fill the memory until 00:00 UTC.
+        // Names come from Redis, where another program could write any number of them. They must not fill the memory.
         if self.reserves.accounts.len() >= MOST_ACCOUNTS && !self.reserves.accounts.contains_key(name) {
             return;
         }
@@ -141,7 +143,7 @@ impl FairDay {
         (account.spent, account.unshared) = (spent, unshared);
     }
 
-    /// Starts a fetch for this caller, and counts its first call. [`Self::call_made`] or [`Self::cancel`] has to follow.
+    /// Starts a fetch for this caller, and counts its first call. [`Self::call_made`] or [`Self::cancel`] must follow.
     ///
     /// # Errors
     /// The caller has reached one of its limits of the day.
@@ -167,12 +169,12 @@ impl FairDay {
             return Ok(());
         };
         check_ceiling(account, day)?;
-        // At 00:00 UTC, the caller may ask again.
+        // At 00:00 UTC, a fetch may start again.
         let held_for = account.next_at.min(DAY).saturating_sub(day.elapsed);
         if account.answers.is_held() && !held_for.is_zero() {
             return Err(denied(held_for, CallerLimit::NotFound));
         }
-        // If nothing is left of the day, the scheduler rejects the call for that reason.
+        // If no calls are left today, the scheduler rejects the call, with that reason.
         if day.left <= self.reserves.waiting {
             return Ok(());
         }
@@ -180,8 +182,9 @@ impl FairDay {
     }
 
     /// Denies a call that would exceed this replica's part of the calls that were left at the last exchange of counts.
-    /// With n replicas, a replica that has taken k of the L calls that were left takes another while k < L / n. This
-    /// process knows L − k, so the condition is (L − k) − k × (n − 1) > 0.
+    /// If L calls were left for n replicas, each replica may take L / n of them before the next exchange. A replica
+    /// that has taken k of them may therefore take another one while k < L / n. It knows L − k, so it checks (L − k) −
+    /// k × (n − 1) > 0.
     fn check_share(&self, account: &Account, day: &DayState) -> Result<(), CallerDenied> {
         let other_replicas = f64::from(day.replicas.saturating_sub(1));
         let rest = self.reserves.rest(day);
@@ -199,7 +202,7 @@ impl FairDay {
         Err(denied(retry_in, CallerLimit::Share))
     }
 
-    /// Counts a call for this caller, whether or not its share allows it, because a fetch that has started is completed.
+    /// Counts a call for this caller, even if its share is spent, because a fetch that has started is completed.
     pub fn charge(&mut self, name: &str, day: &DayState) -> Draw {
         self.roll_over(day.date);
         let is_rest_spent = self.reserves.rest(day) < A_CALL;
@@ -214,7 +217,8 @@ impl FairDay {
         draw
     }
 
-    /// Records that a fetch made its first call, which [`DayState::left`] does not contain from now on.
+    /// Records that a fetch made its first call. The call no longer counts as waiting, because [`DayState::left`] is
+    /// reduced by it.
     pub fn call_made(&mut self) {
         self.reserves.waiting = self.reserves.waiting.saturating_sub(1);
     }
@@ -242,7 +246,7 @@ impl FairDay {
         }
     }
 
-    /// Returns what was spent for each caller.
+    /// Returns each caller's spending.
     pub fn spending(&self) -> impl Iterator<Item = (&str, CallerSpending)> {
         self.reserves.accounts.iter().map(|(name, account)| (&**name, account.spent))
     }
@@ -275,13 +279,13 @@ impl FairDay {
 /// A caller's account as operators see it, in calls.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CallerDay {
-    /// The calls made for it today.
+    /// The calls made for the caller today.
     pub used: u64,
-    /// The calls that are reserved for it now.
+    /// The calls that are reserved for the caller now.
     pub reserved: f64,
     /// The caller's part of the whole day's calls, by weight.
     pub share: f64,
-    /// Whether it is held to a tenth of its share.
+    /// Whether the caller is held to a tenth of its share, because its fetches mostly end with a 404.
     pub is_held: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The quota of one process: the rate, the day's count, cool-downs, and the adaptive TTL.
 //!
-//! With Redis it is a part of [`super::shared`]. Then its counts follow those of all replicas, and its rate is this process's
-//! share of the limit, which is used while Redis is unavailable.
+//! With Redis, this quota is a part of [`super::shared`]. Its counts then follow those of all replicas. Its rate is
+//! this process's share of the limit, which applies while Redis is unavailable.
 
 use std::{
     io,
@@ -28,9 +28,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// The limits of the calls to Zoom.
 pub struct QuotaConfig {
-    /// The calls permitted in any second, without the headroom.
+    /// The calls permitted in any second, after the headroom is subtracted.
     pub per_second: NonZeroU32,
-    /// The calls permitted in a UTC day, without the headroom.
+    /// The calls permitted in a UTC day, after the headroom is subtracted.
     pub per_day: u64,
     /// The file that keeps the day's count across restarts.
     pub state_file: Option<PathBuf>,
@@ -45,12 +45,12 @@ pub struct QuotaConfig {
 /// The limits and their use, as a plain value for other threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaStatus {
-    /// The calls permitted in any second. The number that is left is not published: it would
-    /// be outdated as soon as it is read.
+    /// The calls permitted in any second. The number of calls left in a second is not published, because it would be
+    /// outdated as soon as it is read.
     pub(crate) per_second: u32,
     pub(crate) per_day: u64,
     pub(crate) day_used: u64,
-    /// The part of `day_used` that other apps of the account made beyond the headroom.
+    /// The calls among `day_used` that other apps of the account made beyond the headroom.
     pub(crate) day_taken_by_others: u64,
 }
 
@@ -85,7 +85,7 @@ impl LocalQuota {
     /// Continues from the day's count in the state file.
     ///
     /// # Errors
-    /// The state file cannot be written.
+    /// The state file cannot be read or written.
     pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let now = Now::read();
         let (per_second, state_file) = (config.per_second.get(), config.state_file.as_deref());
@@ -116,14 +116,15 @@ impl LocalQuota {
         self.published.subscribe()
     }
 
-    /// Takes over the day's count of all replicas, the count at which this one must stop, and its part of the remaining calls.
+    /// Sets the day's count of all replicas. `limit` is the count at which this replica must stop, and `planned_part`
+    /// is its part of the remaining calls.
     pub(super) fn set_shared_day(&mut self, count: DayCount, limit: u64, planned_part: f64) {
         self.daily.replace_with(count, limit);
         self.planned_part = planned_part;
     }
 
-    /// Begins a new day for the callers, too, and returns the day that is divided among them. `replicas` spend its
-    /// calls at the same time, and `ceiling_replicas` divide each caller's ceiling.
+    /// Begins a new day for the callers' accounts if the date has changed, and returns the state of the day that they
+    /// divide. `replicas` replicas spend the day's calls, and `ceiling_replicas` divide each caller's ceiling.
     pub(super) fn sync_fair_day(&mut self, now: Now, (replicas, ceiling_replicas): (u32, u32)) -> DayState {
         let date = self.daily.date();
         self.fair_day.roll_over(date);
@@ -138,7 +139,8 @@ impl LocalQuota {
         Some(PendingSave { job: job.with_callers(&self.fair_day), blocks_calls })
     }
 
-    /// Returns the write of the exact counts, for the end of the process, when no more calls follow.
+    /// Returns the write of the exact counts for the end of the process, when no more calls follow; `None` without a
+    /// state file.
     pub(crate) fn final_save(&mut self, now: Now) -> Option<SaveJob> {
         Some(self.daily.final_save(now.wall)?.with_callers(&self.fair_day))
     }
@@ -152,7 +154,7 @@ impl LocalQuota {
         Ok(Permit::from_rate(slot, day))
     }
 
-    /// Takes back a permit whose call was not made. Its slot of the rate is lost.
+    /// Takes back a permit whose call was not made. The slot of the rate that it consumed is lost.
     pub(super) fn release(&mut self, permit: Permit, now: Now) {
         self.daily.uncount_call(permit.day, now.wall);
         drop(permit);
@@ -183,13 +185,14 @@ impl LocalQuota {
         self.ttl.record_refresh(sample, now.instant);
     }
 
-    /// Returns until when no call may be made, and why. Ignores the rate.
+    /// Returns until when the daily quota or a cool-down blocks all calls, and which of them; `None` if neither does.
+    /// Ignores the rate.
     pub(crate) fn blocked_until(&self, now: Now) -> Option<Denied> {
         let denied = |retry_at, limit| Denied { retry_at, limit };
         let spent = self.daily.is_spent(now.wall).then(|| denied(now.midnight(), Limit::DaySpent));
         let cooldown = self.cooldowns.active(now.instant);
         let cooldown = cooldown.map(|(kind, until)| denied(until, Limit::Cooldown(kind)));
-        // The limit that ends last, because no call gets a permit before that.
+        // The limit that ends last decides, because no call gets a permit before.
         [spent, cooldown].into_iter().flatten().max_by_key(|denied| denied.retry_at)
     }
 
@@ -219,7 +222,7 @@ impl LocalQuota {
         Remaining { calls, part: self.planned_part, time: until_midnight(now.wall) }
     }
 
-    /// Updates the gauges. Call it regularly, because days and cool-downs also end without a call.
+    /// Updates the gauges. Call this regularly, because days and cool-downs end even if no call is made.
     pub(crate) fn update_gauges(&self, now: Now) {
         for kind in LimitKind::ALL {
             self.metrics.set_cooldown_active(kind, self.cooldown_until(kind, now).is_some());

@@ -7,15 +7,15 @@ use crate::failure::LimitKind;
 
 /// The right to make one call to Zoom's API.
 ///
-/// A quota makes it by consuming a slot. It cannot be copied, and the call consumes it.
+/// A quota makes a permit by consuming a slot. A permit cannot be copied, and the call consumes it.
 #[must_use = "a permit is counted as a call whether it is used or not"]
 pub struct Permit {
-    /// The day in which the call is counted, as days since 1970-01-01 UTC.
+    /// The day on which the call is counted, in days since 1970-01-01 UTC.
     pub(super) day: u64,
     pub(super) source: PermitSource,
 }
 
-/// The quota that made a permit, to which an unused one returns.
+/// The quota that made a permit. An unused permit is released to the same quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PermitSource {
     Local,
@@ -39,9 +39,9 @@ pub(crate) struct Denied {
 /// A limit that denies permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// The calls in a second. The next permit follows soon.
+    /// The calls in a second. The next permit comes soon.
     Rate,
-    /// A 429 of this kind pauses all calls.
+    /// All calls pause after a 429 of this kind.
     Cooldown(LimitKind),
     /// The day's calls are spent.
     DaySpent,

@@ -1,13 +1,13 @@
-//! Spaces this process's calls: none of Zoom's seconds contains more calls than permitted, and at saturation at least 95 % of the
-//! permitted calls are used.
+//! Spaces this process's calls so that no second at Zoom contains more calls than permitted. At saturation, at least 95
+//! % of the permitted calls are used.
 //!
 //! A token bucket of burst *b* and period *T* admits at most *b* + ⌈1 s / *T*⌉ − 1 calls in any second. For N permitted calls:
 //!
-//! - *T* = 1.01 s / (N − b + 1). The additional hundredth of a second is slack for calls that reach Zoom closer together than they
-//!   were sent, for example if the first had to open a connection and the second used it.
-//! - *b* makes up for timers that fire a millisecond or two late: b = 2 for N = 40. The tokens are never spent as a burst, because
-//!   the first call after a pause takes all of them.
-//! - Below N = 29, b = 1, because a second token would cost more throughput (1 / N) than late timers do.
+//! - *T* = 1.01 s / (N − *b* + 1). The additional 10 ms are slack for calls that reach Zoom closer together than they were sent,
+//!   for example if the first call had to open a connection and the second did not.
+//! - *b* makes up for timers that fire a millisecond or two late: *b* = 2 for N = 40. The tokens are never spent as a burst,
+//!   because the first call after a pause takes all of them.
+//! - Below N = 29, *b* = 1, because a second token would cost more throughput (1 / N) than late timers do.
 //!
 //! Example: N = 40 gives b = 2 and T = 1.01 s / 39 = 25.9 ms, that is 38.6 calls a second, or 96.5 %. The worst second contains
 //! 2 + ⌈1 s / 25.9 ms⌉ − 1 = 40 calls.
@@ -26,7 +26,7 @@ use governor::{
 
 /// The time over which N calls are spread, in nanoseconds.
 const SECOND_WITH_SLACK: u64 = 1_010_000_000;
-/// From this rate on, an additional token makes up for late timers.
+/// The lowest rate, in calls a second, at which an additional token makes up for late timers.
 const SPARE_TOKEN_FROM: u32 = 29;
 
 /// A governor bucket with the parameters above.
@@ -60,7 +60,8 @@ impl<C: Clock<Instant = Instant>> RateLimiter<C> {
 
     /// Takes a slot, or fails with the earliest time at which another attempt can succeed.
     pub(super) fn try_take(&self) -> Result<RateSlot, Instant> {
-        // Only a full bucket has this many tokens. The first call after a pause takes them all, so that no burst follows.
+        // Only a full bucket has `capacity` tokens. The first call after a pause takes all of them, so that no burst
+        // follows.
         if !matches!(self.bucket.check_n(self.capacity), Ok(Ok(()))) {
             self.bucket.check().map_err(|not_until| not_until.earliest_possible())?;
         }
@@ -68,7 +69,8 @@ impl<C: Clock<Instant = Instant>> RateLimiter<C> {
         Ok(RateSlot(()))
     }
 
-    /// Estimates when the next slot can be taken. After a timer that fired late, it can be taken a little sooner.
+    /// Estimates when the next slot can be taken. If a timer fired late, the slot can be taken a little sooner than
+    /// estimated.
     pub(super) fn next_at(&self) -> Instant {
         let now = self.bucket.clock().now();
         self.last_taken.get().map_or(now, |last| now.max(last + self.period))
@@ -82,7 +84,7 @@ impl<C: Clock<Instant = Instant>> RateLimiter<C> {
 
 fn bucket_for(calls_per_second: NonZeroU32) -> (NonZeroU32, Duration) {
     let calls = calls_per_second.get();
-    // Timers fire up to 2 ms late. At a thousand calls a second these are two more calls.
+    // Timers fire up to 2 ms late. At 1,000 calls a second, two more calls become due in that time.
     let burst = if calls < SPARE_TOKEN_FROM { 1 } else { 2 + calls / 500 };
     let spaced = u64::from(calls.saturating_sub(burst - 1).max(1));
     let period = Duration::from_nanos(SECOND_WITH_SLACK.div_ceil(spaced));

@@ -1,13 +1,15 @@
-//! Permits from the quota that all replicas share over Redis, reserved ahead of time; and from this process's own share of the
-//! limits while Redis is unavailable. Only this part of `quota` uses Redis.
+//! Makes permits from the quota that all replicas share over Redis, reserved ahead of time. While Redis is unavailable,
+//! makes them from this process's own share of the limits. Only this part of `quota` uses Redis.
 //!
-//! A replica reserves *slots*: the script in Redis deals times to all replicas in turn, and a slot becomes a permit at its time.
-//! So no call waits for a round trip to Redis. Example: 36 calls a second are permitted, and 10 calls wait at each of three
-//! replicas. The script deals a slot every 1.04 s / 36 = 29 ms, and each replica holds three slots of the next quarter of a
-//! second. The scheduler decides only at the time of a slot which call uses it.
+//! A replica reserves *slots* ahead of time, so that no call waits for a round trip to Redis. A slot is a time for one
+//! call, which a script in Redis assigns. The slot becomes a permit at its time, and only then does the scheduler
+//! decide which call uses it.
 //!
-//! A slot that is not used within 30 ms of its time is released, and so are slots beyond the number of waiting calls, because the
-//! day has already counted them.
+//! Example: 36 calls a second are permitted, and 10 calls wait at each of three replicas. The script assigns a slot
+//! every 1.04 s / 36 = 29 ms, so each replica has reserved about three slots of the next 250 ms.
+//!
+//! The day's count already includes reserved slots. A slot that is not used within 30 ms of its time is therefore
+//! released, and so are slots beyond the number of waiting calls.
 
 mod reserved_slots;
 
@@ -39,29 +41,29 @@ use crate::{
     failure::{Failure, LimitKind},
 };
 
-/// Two reports of the same cool-down differ by less than this.
+/// The maximum difference between two reported ends of the same cool-down.
 const SAME_COOLDOWN: Duration = Duration::from_millis(50);
 
 /// This process's part of the quota of all replicas.
 pub(crate) struct SharedQuota {
     cluster: Cluster,
-    /// Follows the counts of all replicas, and makes the permits while Redis is unavailable.
+    /// Follows the counts of all replicas. Makes the permits while Redis is unavailable.
     pub(super) local: LocalQuota,
-    /// Shared with the requests for more slots that are in flight.
+    /// The reserved slots. The tasks that request more slots share them.
     slots: Rc<RefCell<ReservedSlots>>,
-    /// While Redis is unavailable: a date, and the count of that day at which this process must stop.
+    /// While Redis is unavailable, a date and the count of that day at which this process must stop.
     standalone_stop: Option<(u64, u64)>,
-    /// While Redis is unavailable and fewer calls a second are permitted than there are replicas: the earliest time of the next
-    /// call.
+    /// The earliest time of the next call while Redis is unavailable. It matters only if fewer calls a second are
+    /// permitted than there are replicas, because the rate limiter cannot pass less than one call a second.
     next_standalone: Option<Instant>,
-    /// The version of the callers' accounts that `local` has.
+    /// The version of the callers' accounts that `local` got last.
     caller_calls_version: u64,
-    /// The calls of other replicas for each caller that its ledger does not have yet.
+    /// For each caller, the calls of other replicas that its ledger does not contain yet.
     by_others: HashMap<Box<str>, i64>,
 }
 
 impl SharedQuota {
-    /// `local` has the configured limits. Its rate is replaced by this process's share.
+    /// Shares the limits of `local` over Redis. The rate of `local` is replaced by this process's share.
     pub(crate) fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
         local.rate = RateLimiter::new(cluster.local_share().per_second);
         Self {
@@ -75,14 +77,15 @@ impl SharedQuota {
         }
     }
 
-    /// Returns the present time. Its wall clock is that of the server, so that all replicas agree on the day.
+    /// Returns the current time. Its wall clock is that of the Redis server, once that is known, so that all replicas
+    /// agree on the day.
     pub(super) fn now(&self) -> Now {
         let instant = Instant::now();
         let wall = self.cluster.clock().map_or_else(SystemTime::now, |clock| clock.wall(instant));
         Now { instant, wall }
     }
 
-    /// Takes over the day's count and the cool-downs of all replicas.
+    /// Updates the local quota to the day's count and the cool-downs of all replicas.
     pub(super) fn sync(&mut self) -> Now {
         let now = self.now();
         for kind in LimitKind::ALL {
@@ -96,17 +99,17 @@ impl SharedQuota {
         now
     }
 
-    /// Takes over the day's count of all replicas. While Redis is available, the limit is that of all replicas, and this process
-    /// plans with its part of the remaining calls. Otherwise its limit is the last count, plus its share of the calls that were
-    /// left then.
+    /// Updates the local quota to the day's count of all replicas. With Redis, the limit is that of all replicas, and
+    /// this process plans with its part of the remaining calls. While Redis is unavailable, the limit is the last known
+    /// count plus this process's share of the calls that were left.
     ///
-    /// Example: 54,000 calls are permitted and 24,000 are used. One of three replicas loses Redis. It may continue up to a count of
-    /// 24,000 + 30,000 / 3 = 34,000.
+    /// Example: 54,000 calls are permitted and 24,000 are used. One of three replicas loses Redis. It may continue up
+    /// to a count of 24,000 + 30,000 / 3 = 34,000.
     fn sync_day(&mut self, now: Now) {
         let day = self.cluster.day(now.instant);
         let mut count = DayCount { date: day.date, used: day.used, taken: day.taken };
         if self.cluster.mode(now.instant) == Mode::Shared {
-            // A reserved slot is counted already, but can still be used.
+            // The count includes this replica's reserved slots, which can still be used.
             count.used = count.used.saturating_sub(self.slots.borrow().of_day(day.date));
             self.standalone_stop = None;
             let (own, all) =
@@ -122,7 +125,7 @@ impl SharedQuota {
 
     pub(super) fn sync_fair_day(&mut self, now: Now) -> DayState {
         let replicas = self.cluster.dividing_replicas(now.instant);
-        // With Redis, the replicas decide together.
+        // While Redis is available, its script checks each ceiling for all replicas, so they do not divide it.
         let is_shared = self.cluster.mode(now.instant) == Mode::Shared;
         let day = self.local.sync_fair_day(now, (replicas, if is_shared { 1 } else { replicas }));
         let fair_day = &mut self.local.fair_day;
@@ -137,7 +140,7 @@ impl SharedQuota {
         let version = self.cluster.caller_calls_version();
         if std::mem::replace(&mut self.caller_calls_version, version) != version {
             let (date, callers) = self.cluster.caller_calls();
-            // Around 00:00 UTC, the accounts may still be those of yesterday.
+            // Shortly after 00:00 UTC, the accounts may still be those of the previous day.
             for (name, CallerCount { calls, drawn_until, unshared, by_others }) in callers {
                 if by_others != 0 && fair_day.is_caller(&name) {
                     *self.by_others.entry(name.clone()).or_default() += by_others;
@@ -151,7 +154,8 @@ impl SharedQuota {
         day
     }
 
-    /// Returns the calls that other replicas have made for this caller since the last time, less those that they took back.
+    /// Returns the calls that other replicas have made for this caller since this was last called, minus those that
+    /// they took back.
     pub(super) fn take_calls_by_others(&mut self, caller: &str) -> i64 {
         self.by_others.remove(caller).unwrap_or(0)
     }
@@ -192,7 +196,8 @@ impl SharedQuota {
         self.local.estimate(opens.max(from), ahead) + self.cluster.local_share().apart.saturating_mul(times)
     }
 
-    /// Sets how many calls wait here, for the next report, and releases the slots that they cannot use.
+    /// Sets the number of waiting calls for the next report to Redis, and releases the slots that these calls cannot
+    /// use.
     pub(super) fn report_demand(&mut self, waiting: usize, now: Now) {
         #[expect(
             clippy::cast_possible_truncation,
@@ -268,8 +273,8 @@ impl Permit {
     }
 }
 
-/// Returns this process's part of the refresh demand of all replicas, 0 to 1. Without any demand of its own it is 1: there is
-/// nothing to divide yet.
+/// Returns this process's part of the refresh demand of all replicas, 0 to 1. Returns 1 if this process has no demand
+/// yet.
 fn part_of(own: f64, all: u64) -> f64 {
     let all = f64::from(u32::try_from(all).unwrap_or(u32::MAX)).max(own);
     if own > 0.0 { own / all } else { 1.0 }

@@ -1,9 +1,11 @@
 //! The file that keeps the day's count across restarts.
 //!
-//! It is written ahead of the count: the file has a number that the count has not reached yet, so that after a crash the count is
-//! a little too high, and never too low. Example: at 40 calls a second, the file is 200 calls (5 s) ahead. It contains 200 before
-//! the first call. When the count reaches 101, a write of 301 begins, and calls continue meanwhile. A process that is killed at
-//! 150 starts again at 200 or 301.
+//! The file is written ahead of the count: it contains a number that the count has not reached yet. After a crash, the
+//! count is therefore a little too high, and never too low.
+//!
+//! Example: at 40 calls a second, the file is 200 calls (5 s) ahead. It contains 200 before the first call. When the
+//! count reaches 101, a write of 301 begins, and calls continue during the write. A process that is killed at a count
+//! of 150 starts again at 200 or 301.
 //!
 //! The scheduler writes the file on another thread. A call waits for a write only if it is the first of a process or a day, or if
 //! the disk is slower than the calls.
@@ -27,13 +29,13 @@ use crate::{
 const SECONDS_AHEAD: u64 = 5;
 /// The minimum number of calls by which the file is ahead.
 const MIN_AHEAD: u64 = 10;
-/// The file is ahead by at most the day's calls divided by this number, because a crash loses the calls between the
-/// count and the file.
+/// The file is ahead by at most the day's calls divided by this number, because the calls between the count and the
+/// number in the file are lost in a crash.
 const MAX_FRACTION_OF_DAY: u64 = 50;
-/// The maximum number of calls that are permitted at once after a late timer, without a check of the file between them. For each
-/// 500 calls a second there is one more (see `rate.rs`).
+/// The maximum number of calls that are permitted together after a late timer, without a check of the file between
+/// them. One more is added for each 500 calls a second of the limit (see `rate.rs`).
 const MAX_BURST: u64 = 3;
-/// The maximum number of callers in the file; those with the most calls are kept.
+/// The maximum number of callers in the file. If there are more, those with the most calls are saved.
 const MAX_CALLERS: usize = 1_000;
 /// The longest name of a caller, in bytes.
 const MAX_NAME: usize = 64;
@@ -47,19 +49,19 @@ pub(super) struct StateFile {
     ahead: u64,
     /// The maximum number of calls between two checks of the file.
     burst: u64,
-    /// The state of the last write that was handed out.
+    /// The count of the last write that was handed out.
     handed_out: SavedCount,
-    /// The state on the disk. No call beyond its count may be made.
+    /// The count on the disk. No call beyond it may be made.
     on_disk: SavedCount,
-    /// Whether a call was counted since the start or since 00:00 UTC. Without a call, nothing is written ahead, so that restarts
+    /// Whether this process has counted a call today. Before the first call, nothing is written ahead, so that restarts
     /// alone do not raise the count.
     pub(super) has_calls: bool,
     /// The spending of each caller that the file contained at the start.
     callers: BTreeMap<Box<str>, SavedCaller>,
 }
 
-/// The content of the file: the count of a day, and of each caller's part of it. Without callers, it has the format of
-/// the versions that did not count callers.
+/// The content of the file: the count of a day, and each caller's count. Without callers, the format is that of older
+/// versions, which did not count callers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SavedDay {
@@ -75,7 +77,7 @@ struct SavedDay {
 #[serde(deny_unknown_fields)]
 struct SavedCaller {
     calls: u64,
-    /// The time of day until which the caller's reserve is drawn.
+    /// The time of day until which the caller's reserve is drawn, in milliseconds.
     drawn_until_ms: u64,
 }
 
@@ -103,7 +105,8 @@ pub(crate) struct SaveJob {
 }
 
 impl StateFile {
-    /// Opens the file, and returns the count to start from. Moves a file aside that is corrupt or belongs to another program.
+    /// Opens the file, and returns the count to start from. A file that is corrupt or belongs to another program is
+    /// moved aside.
     pub(super) fn open(
         path: &Path,
         limit: u64,
@@ -114,9 +117,10 @@ impl StateFile {
             let message = format!("limits.state_file {}: cannot be written: {error}", path.display());
             io::Error::new(error.kind(), message)
         };
-        // A write renames a file, which would replace a link instead of its target.
+        // A write renames a file to this path, which would replace a symbolic link instead of its target.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        // A later day than today's is kept: this machine's clock was set back, but Zoom's was not.
+        // A count of a later day than today is kept, because this machine's clock may have been set back. Zoom's clock
+        // was not.
         let state = load(&path, today).map_err(failed)?.filter(|state| state.zoom_calls_of_day >= today);
         let (state, callers) = state.map_or_else(
             || (SavedCount { zoom_calls_of_day: today, calls: 0 }, BTreeMap::new()),
@@ -143,8 +147,8 @@ impl StateFile {
         std::mem::take(&mut self.callers).into_iter().map(|(name, saved)| (name, spending(saved))).collect()
     }
 
-    /// Returns the write that is due, if any. If calls wait and the count has reached the one on the disk, a write is due that
-    /// blocks the calls, even while the previous write is still in progress.
+    /// Returns the write that is due, if any. If calls wait and the count on the disk has no room for them, the write
+    /// blocks the calls. It is then due even while the previous write is in progress.
     pub(super) fn next_save(&mut self, count: SavedCount, calls_wait: bool) -> Option<PendingSave> {
         let left = |state: SavedCount| {
             let is_same_day = state.zoom_calls_of_day == count.zoom_calls_of_day;
@@ -169,15 +173,15 @@ impl StateFile {
         if succeeded {
             self.on_disk = job.state;
         } else {
-            // The file has a lower count than the last write, so the next write is due at once.
+            // The count on the disk is still lower than that of the failed write, so the next write is due immediately.
             self.handed_out.calls = 0;
         }
     }
 }
 
 impl SaveJob {
-    /// Adds the count of each caller. Unlike the day's count, these are not written ahead of the calls, so a crash loses their
-    /// last seconds.
+    /// Adds each caller's count. Unlike the day's count, these counts are not written ahead of the calls, so a crash
+    /// loses the calls since the last write.
     pub(super) fn with_callers(self, day: &FairDay) -> Self {
         let mut spent: Vec<_> =
             day.spending().filter(|(_, spent)| *spent != CallerSpending::default()).collect();
@@ -212,7 +216,7 @@ fn load(path: &Path, today: u64) -> io::Result<Option<SavedDay>> {
     let text = match regular_file::read(path, MAX_FILE_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // A file of this service is never that large.
+        // This service never writes such a large file, so the file is moved aside.
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Vec::new(),
         Err(error) => return Err(error),
     };
@@ -229,10 +233,10 @@ fn load(path: &Path, today: u64) -> io::Result<Option<SavedDay>> {
     Ok(None)
 }
 
-/// Parses a state that this service can have written: it is at most a day ahead of the clock, which may have been set back, and
-/// has no more calls than can be configured for a day.
+/// Parses the content of the file. Returns `None` if this service cannot have written it: if its date is more than a
+/// day ahead of the clock, which may have been set back, or if a number is above what can be configured.
 fn parse(text: &[u8], today: u64) -> Option<SavedDay> {
-    // A derived struct would also accept a list.
+    // The derived `Deserialize` of a struct would also accept a list.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
     let state: SavedDay = serde_json::from_value(object.into()).ok()?;
     let is_count = |calls| calls <= 2 * u64::from(u32::MAX);

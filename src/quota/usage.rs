@@ -1,14 +1,14 @@
 //! Measures how fast the day's calls are spent, by decaying sums over calls and completed refreshes. Pure, in constant
 //! memory.
 //!
-//! Two kinds of spending are measured apart, because they end differently. *Refreshes* replace a snapshot whose
-//! freshness ran out: they go on as long as a meeting is polled, a longer freshness makes them rarer, and ten minutes
-//! show their rate. *Other* calls (first fetches, past meetings, failures) come in bursts: a backfill will not go on
-//! until midnight, so the estimate for them is the mean of some hours.
+//! Two kinds of spending are measured separately. *Refreshes* replace a snapshot that is no longer fresh. They continue
+//! as long as a meeting is polled, and a longer freshness makes them rarer. Ten minutes are enough to measure their
+//! rate. *Other* calls (first fetches, past meetings, failures) come in bursts. A burst does not last until midnight,
+//! so their rate is the mean of some hours.
 //!
-//! Each refresh reports how much later it came than it would have without stretching. So its cost without stretching
-//! can be computed, however much snapshots are stretched. Example: a snapshot lived for 120 s, and stretching postponed
-//! its refresh by 90 s. Without stretching it would have lived for 30 s, so its 20 calls count as 20 × 120 / 30 = 80.
+//! Each refresh reports by how much stretching postponed it. Its cost without stretching can therefore be computed,
+//! however much snapshots are stretched. Example: a snapshot lived for 120 s, and stretching postponed its refresh by
+//! 90 s. Without stretching it would have lived for 30 s, so its 20 calls count as 20 × 120 / 30 = 80.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,10 @@ use crate::snapshot::RefreshSample;
 
 /// The cost of refreshes is measured over this time, or over twice the longest freshness if that is longer.
 const MIN_MEMORY: Duration = Duration::from_secs(600);
-/// The minimum time by which the calls since the first refresh are divided, so that a single refresh does not count as
-/// a high rate.
+/// The rate of refreshes is computed over at least this time, so that the first refreshes do not look like a high rate.
 const MIN_EVIDENCE: Duration = Duration::from_secs(120);
-/// The rate of other calls is measured over this time. A backfill of 2,000 counts as 0.19 calls a second at first, and
-/// as less from then on.
+/// The rate of other calls is measured over this time. A burst of 2,000 calls counts as 0.19 calls a second at first,
+/// and as less and less after that.
 const LONG_MEMORY: Duration = Duration::from_secs(3 * 3600);
 /// The number of classes by size: meetings of 1 page, 2 to 3, 4 to 7 and so on. A flight has at most 5,000 pages.
 const SIZE_CLASSES: usize = 13;
@@ -33,24 +32,24 @@ pub(super) struct UsageRate {
     sizes: [SizeClass; SIZE_CLASSES],
     /// The calls of refreshes. The sum decays with `memory`, like `sizes`.
     recent: f64,
-    /// The times at which the first and the last refresh completed. If two are further apart than `memory`, a new
-    /// series begins with the second.
+    /// The times at which the first and the last refresh of a series completed. If two refreshes are further apart than
+    /// `memory`, a new series begins with the second one.
     series: Option<(Instant, Instant)>,
 }
 
-/// The cost of refreshing meetings of similar size, if nothing were stretched.
+/// The cost that refreshes of meetings of similar size would have without stretching.
 #[derive(Clone, Copy, Default)]
 struct SizeClass {
     calls: f64,
-    /// `calls`, each weighted by the share of freshness in its snapshot's life. Stretching lengthens only this share;
-    /// the rest is waiting for the next request, and fetching.
+    /// The sum of `calls`, each weighted by the part of its snapshot's life in which the snapshot was fresh. Stretching
+    /// lengthens only this part. For the rest of its life, the snapshot waits for the next request and its refresh.
     calls_due_to_freshness: f64,
-    /// `calls`, each divided by the square root of its meeting's pages.
+    /// The sum of `calls`, each divided by the square root of its meeting's pages.
     calls_by_root: f64,
 }
 
 impl UsageRate {
-    /// Starts with nothing spent. `longest_fresh` is the freshness of a snapshot under the largest permitted stretch.
+    /// Starts with nothing spent. `longest_fresh` is how long a snapshot is fresh at the maximum stretch.
     pub(super) fn new(longest_fresh: Duration) -> Self {
         Self {
             memory: MIN_MEMORY.max(longest_fresh.saturating_mul(2)),
@@ -87,13 +86,13 @@ impl UsageRate {
         self.recent += calls;
     }
 
-    /// Returns the calls a second that refreshes cost, stretched as they are.
+    /// Returns how many calls a second refreshes cost at the current stretch.
     pub(super) fn refreshes(&self, now: Instant) -> f64 {
         self.recent * self.per_second(now)
     }
 
-    /// Returns the calls a second that refreshes would cost if each meeting were fresh `stretch` times as long.
-    /// `stretch` is a function of the square root of the meeting's pages.
+    /// Returns how many calls a second refreshes would cost if each meeting stayed fresh longer by the factor
+    /// `stretch`, which is a function of the square root of the meeting's pages.
     pub(super) fn refreshes_if(&self, stretch: impl Fn(f64) -> f64, now: Instant) -> f64 {
         let cost = |class: &SizeClass| {
             let longer = stretch(class.calls / class.calls_by_root) - 1.0;
@@ -103,12 +102,12 @@ impl UsageRate {
         calls * self.per_second(now)
     }
 
-    /// Returns the calls a second that everything else costs.
+    /// Returns how many calls a second everything except refreshes costs.
     pub(super) fn others(&self, now: Instant) -> f64 {
         (self.all.at(now) - self.refreshing.at(now)).max(0.0) / LONG_MEMORY.as_secs_f64()
     }
 
-    /// Returns the factor that turns the sums, as they were at the last refresh, into calls a second now.
+    /// Returns the factor that converts the sums at the time of the last refresh into calls a second now.
     ///
     /// A sum that decays with memory M and grows by r a second approaches r × M. After a time t it has reached r × M ×
     /// (1 − e^(−t / M)), so dividing by M × (1 − e^(−t / M)) gives r from the first refreshes on.
@@ -168,8 +167,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns the usage after two hours of one meeting that is polled so often that it is refreshed as soon as it is
-    /// stale.
+    /// Returns the usage after two hours in which one meeting was refreshed as soon as it was stale.
     fn one_meeting(pages: u32, stretch: u32) -> (UsageRate, Instant) {
         let (mut usage, mut now) = (UsageRate::new(300 * SECOND), Instant::now());
         let end = now + 7_200 * SECOND;

@@ -9,9 +9,10 @@ pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// The spending of one caller on one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallerSpending {
-    /// The calls made for it.
+    /// The calls made for the caller.
     pub calls: u64,
-    /// The time of day until which its reserve is drawn. If it is before now, the part in between has lapsed.
+    /// The time of day until which the caller's reserve is drawn. If that time has passed, the reserve between it and
+    /// now has lapsed.
     pub drawn_until: Duration,
 }
 
@@ -24,7 +25,7 @@ pub struct Unshared {
     pub draws: u64,
 }
 
-/// The time by which one call advances `drawn_until`; zero if the rest pays for the call.
+/// The time by which one call advances [`CallerSpending::drawn_until`]; zero if the rest pays for the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Draw(pub Duration);
 
@@ -36,7 +37,7 @@ pub(super) struct Account {
     pub(super) spent: CallerSpending,
     pub(super) unshared: Unshared,
     pub(super) answers: AnswerWindow,
-    /// While the caller is held: the time of day of its next fetch.
+    /// While the caller is held, the earliest time of day of its next fetch.
     pub(super) next_at: Duration,
 }
 
@@ -46,8 +47,8 @@ impl Account {
         DAY.saturating_sub(self.spent.drawn_until.max(elapsed)).div_duration_f64(DAY)
     }
 
-    /// Counts a call. `step` is the time by which a call from the reserve advances `drawn_until`; `None` if the rest pays for it.
-    /// The last call of a reserve may take less than a call is worth, and leaves nothing.
+    /// Counts a call. `step` is the time by which a call advances `drawn_until`; `None` if the rest pays for the call.
+    /// The last call of a reserve draws what is left, even if that is less than `step`.
     pub(super) fn charge(&mut self, step: Option<Duration>, elapsed: Duration) -> Draw {
         let from = self.spent.drawn_until.max(elapsed);
         let draw = step.map_or(Duration::ZERO, |step| step.min(DAY.saturating_sub(from)));

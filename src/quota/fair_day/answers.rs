@@ -1,17 +1,17 @@
 //! Recognizes a caller that guesses ids: most of its fetches end with "no such meeting". Pure.
 
-/// The number of answers that are judged together.
+/// How many of a caller's last answers are considered.
 const WINDOW: u32 = 50;
-/// With at least this many 404s among them, the caller is held.
+/// A caller with at least this many 404s among its last [`WINDOW`] answers is held.
 const MOSTLY: u32 = 40;
 
 /// The last answers of Zoom to one caller's fetches.
 ///
-/// Example: 40 of the last 50 fetches ended with a 404, so the caller is held. The next meeting that it finds, by a
-/// fetch or in the cache, ends that, and the window is empty again.
+/// Example: 40 of the last 50 fetches ended with a 404, so the caller is held. When it next finds a meeting, by a fetch
+/// or in the cache, it is released, and the window becomes empty.
 #[derive(Default)]
 pub(super) struct AnswerWindow {
-    /// One bit for each answer, 1 for a 404. The newest is the lowest.
+    /// One bit for each answer, 1 for a 404. The lowest bit is the newest answer.
     missing: u64,
     answers: u32,
     is_held: bool,

@@ -1,4 +1,4 @@
-//! How many calls are reserved for each caller at a moment, and how many are not reserved.
+//! Computes how many calls are reserved for each caller at a given time, and how many are not reserved.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 
 use super::account::{Account, DAY};
 
-/// How many of the day's calls are left at one moment, and how many replicas share them.
+/// How many of the day's calls are left at a given time, and how many replicas share them.
 #[derive(Debug, Clone, Copy)]
 pub struct DayState {
     /// Days since 1970-01-01 UTC.
@@ -17,7 +17,8 @@ pub struct DayState {
     pub left: u64,
     /// The number of replicas that may spend these calls at the same time.
     pub replicas: u32,
-    /// The number of replicas that divide each caller's ceiling; 1 if they decide together who may start a fetch.
+    /// The number of replicas that divide each caller's ceiling; 1 while Redis decides for all replicas whether a fetch
+    /// may start.
     pub ceiling_replicas: u32,
 }
 
@@ -43,7 +44,7 @@ impl Reserves {
         float(self.per_day) * part
     }
 
-    /// Returns a caller's reserve at 00:00 UTC.
+    /// Returns the number of calls that are reserved for a caller at the start of the day.
     pub(super) fn at_midnight(&self, account: &Account) -> f64 {
         self.share(account) * self.part
     }
@@ -65,19 +66,20 @@ impl Reserves {
         float(day.left.saturating_sub(self.waiting))
     }
 
-    /// Returns the calls that are not reserved. It is negative while reserves are not covered.
+    /// Returns the number of calls that are not reserved; negative while fewer calls are left than are reserved.
     pub(super) fn rest(&self, day: &DayState) -> f64 {
         self.left(day) - self.sum(day.elapsed).floor()
     }
 
-    /// Returns the part of all reserves that the calls that are left can pay for, 0 to 1. It is below 1 if, for example, other apps
-    /// of the account have used more than the headroom, or a large meeting more than the rest.
+    /// Returns the part of all reserves that the remaining calls cover, 0 to 1. It is below 1 if, for example, other
+    /// apps of the account have used more than the headroom, or a large meeting took more calls than the rest had.
     pub(super) fn covered(&self, day: &DayState) -> f64 {
         let (left, reserves) = (self.left(day), self.sum(day.elapsed));
         if reserves > left { left / reserves } else { 1.0 }
     }
 
-    /// Returns the time in which this many calls lapse; at most the time until 00:00 UTC.
+    /// Returns how long it takes until this many calls lapse. While no reserve lapses, because all are drawn ahead,
+    /// returns the time until one lapses again. Never returns more than the time until 00:00 UTC.
     pub(super) fn rest_grows_by(&self, calls: f64, elapsed: Duration) -> Duration {
         let midnight = DAY.saturating_sub(elapsed);
         let present = || self.accounts.values().filter(|account| account.weight > 0);

@@ -1,4 +1,4 @@
-//! The slots that this replica has reserved, and its requests for more. Pure.
+//! Tracks the slots that this replica has reserved, and its requests for more. Pure.
 
 use std::{
     collections::VecDeque,
@@ -12,8 +12,8 @@ use crate::cluster::{
 
 /// The minimum interval between requests after a failure, or after a reply with a time in the past.
 const MIN_RETRY: Duration = Duration::from_millis(30);
-/// The maximum interval between requests. The script's reply may contain a time up to the end of the day, which is too late if, for
-/// example, the settings of replicas differ.
+/// The maximum interval between requests. The script may reply with a time as late as the end of the day. That can be
+/// wrong, for example if the settings of the replicas differ.
 const MAX_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl ReservedSlots {
 
     /// Returns the slot that is due now, or the time at which to try again.
     pub(super) fn take(&mut self, now: Instant) -> Result<Slot, Instant> {
-        // A slot that is too late stays until `release_surplus` removes it.
+        // A slot whose time has passed stays until `release_surplus` removes it.
         if let Some(slot) = self.slots.pop_front_if(|slot| (slot.from..=slot.until).contains(&now)) {
             return Ok(slot);
         }
@@ -45,7 +45,7 @@ impl ReservedSlots {
         Err(self.first().unwrap_or_else(soon))
     }
 
-    /// Removes and returns the slots that are too late, and those beyond the first `keep`.
+    /// Removes and returns the slots whose time has passed, and all slots beyond the first `keep` of the others.
     pub(super) fn release_surplus(&mut self, keep: usize, now: Instant) -> Vec<Slot> {
         let late = self.slots.iter().take_while(|slot| slot.until < now).count();
         let mut surplus: Vec<_> = self.slots.drain(..late).collect();
