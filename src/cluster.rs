@@ -1,14 +1,17 @@
 //! The state that replicas share in Redis or Valkey: the quota, claims, events, and records of snapshots and of the access token.
 //! The handle belongs to the fetcher's thread.
 //!
-//! This module decides nothing about meetings, and Redis may lose everything that it stores. Every operation has a time limit. If
-//! an operation fails with [`Unavailable`], the process goes on by itself, within its share of the limits ([`standalone`]).
-//! `docs/adr/0016-shared-quota-in-redis.md` describes how the parts fit together.
+//! Redis may lose everything that it stores. Every operation has a time limit, and fails with [`Unavailable`] if Redis
+//! cannot be used. If Redis stays unavailable, the process continues on its own, within its share of the limits
+//! ([`standalone`]). `docs/adr/0016-shared-quota-in-redis.md` describes how the parts fit together.
 //!
-//! A *claim* is a replica's lease on fetching one meeting for all replicas. It lasts 60 s and is renewed every 20 s. It is free when
-//! its owner releases it, or 3 s after the owner's last heartbeat; a replica that waits for it asks again every second. A *fencing
-//! number* orders claims, records and purges: a record whose claim is older than another record or a purge is not stored
-//! (`claims.lua`). A *slot* is a time for one call, reserved from the shared quota (`quota.lua`).
+//! A *claim* is a replica's lease on fetching one meeting for all replicas. It lasts 60 s and is renewed every 20 s.
+//! Another replica can get the claim when its owner releases it, or 3 s after the owner's last heartbeat. A replica
+//! that waits for a claim asks again every second.
+//!
+//! A *fencing number* orders claims, records and purges. A record is not stored if a purge or another record has a
+//! larger number than the record's claim (`claims.lua`). A *slot* is a time for one call, reserved from the shared
+//! quota (`quota.lua`).
 
 pub mod address;
 pub mod bounds;
@@ -69,19 +72,19 @@ use self::{
 };
 use crate::{failure::LimitKind, metrics::Metrics};
 
-/// The server, and the limits that replicas share.
+/// The settings of the server, and the limits that replicas share.
 pub struct ClusterConfig {
-    /// The address at start.
+    /// The address of the server when the process starts.
     pub address: Address,
     /// Reads the address again from its source, because passwords change and servers move. Returns `None` if it cannot be read.
     pub address_now: Arc<dyn Fn() -> Option<Address> + Send + Sync>,
     /// The maximum time of one operation.
     pub timeout: Duration,
-    /// The maximum number of processes that run at once.
+    /// The maximum number of processes that run at the same time.
     pub replicas: NonZeroU32,
     /// Separates accounts that use one Redis.
     pub namespace: String,
-    /// Encrypts records; without it the access token is not shared.
+    /// Encrypts records. If `None`, records are not encrypted, and the access token is not shared.
     pub cipher: Option<Arc<RecordCipher>>,
     /// Calls permitted in any second, for all replicas together.
     pub per_second: NonZeroU32,
@@ -96,7 +99,7 @@ pub struct ClusterConfig {
 #[error("Redis cannot be used now")]
 pub struct Unavailable;
 
-/// A handle to the shared state. It belongs to one thread; its clones share everything.
+/// A handle to the shared state. It belongs to one thread, and clones share its state.
 #[derive(Clone)]
 pub struct Cluster(Rc<ClusterInner>);
 
@@ -108,7 +111,7 @@ struct ClusterInner {
     replica: String,
     started: Instant,
     scripts: Scripts,
-    /// `None` before the server was first reached.
+    /// The server's clock; `None` before the server was first reached.
     clock: Cell<Option<ServerClock>>,
     round_trip: Cell<Duration>,
     breaker: RefCell<CircuitBreaker>,
@@ -117,10 +120,11 @@ struct ClusterInner {
     /// Grows with each reply that may change the callers' accounts.
     caller_calls_version: Cell<u64>,
     outbox: RefCell<Vec<OutboxItem>>,
-    /// All purges up to this number were applied here.
+    /// All purges with numbers up to this one were applied here.
     purged: Cell<u64>,
-    /// Whether the purges that were missed before this connection were applied. Until then `purged` must not grow: if purge 100
-    /// was missed and purge 200 has just been received, a `purged` of 200 would hide purge 100 forever.
+    /// Whether the purges that were missed before this connection were applied. Until then, `purged` must not grow.
+    /// Example: purge 100 was missed, and purge 200 has just been received. If `purged` became 200, purge 100 would
+    /// never be applied.
     caught_up: Cell<bool>,
     rejections: Rejections,
     /// Whether this process has left the cluster. It then no longer uses Redis.
@@ -129,9 +133,9 @@ struct ClusterInner {
     status: watch::Sender<RedisStatus>,
     events: mpsc::UnboundedSender<Event>,
     pushes: Cell<Option<mpsc::UnboundedReceiver<PushInfo>>>,
-    /// Wakes the heartbeat at once, because the connection may be broken.
+    /// Makes the heartbeat run immediately, because the connection may be broken.
     heartbeat_now: Notify,
-    /// Wakes waiting operations, because a heartbeat succeeded or this process has left.
+    /// Wakes waiting operations when a heartbeat succeeds or this process leaves.
     recovered: Notify,
 }
 
@@ -146,7 +150,7 @@ enum OutboxItem {
     Purge(Vec<RecordKey>),
     /// This replica does not use its claim.
     Release(Claim),
-    /// This replica does not use the claim that this attempt may have made; its reply was lost.
+    /// This replica does not use the claim that this attempt may have made. The reply to the attempt was lost.
     Disown {
         key: RecordKey,
         attempt: String,
@@ -154,8 +158,8 @@ enum OutboxItem {
 }
 
 impl Cluster {
-    /// Returns a handle without a connection, which [`Cluster::run_heartbeat`] makes. `events` receives the events of other
-    /// replicas.
+    /// Returns a handle without a connection. [`Cluster::run_heartbeat`] connects. `events` receives the events of
+    /// other replicas.
     pub fn new(config: ClusterConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
         let now = Instant::now();
         let (push, pushes) = mpsc::unbounded_channel();
@@ -186,7 +190,7 @@ impl Cluster {
         }))
     }
 
-    /// Returns whether Redis is in use, as operators see it.
+    /// Returns the status of Redis that operators see.
     pub fn status(&self) -> watch::Receiver<RedisStatus> {
         self.0.status.subscribe()
     }
@@ -208,7 +212,7 @@ impl Cluster {
         self.0.clock.get()
     }
 
-    /// Returns the cipher of records, which other threads may use, too.
+    /// Returns the cipher for records, if they are encrypted. Other threads may use it.
     pub fn cipher(&self) -> Option<Arc<RecordCipher>> {
         self.0.config.cipher.clone()
     }
@@ -222,7 +226,8 @@ impl Cluster {
         if is_usable { Ok(()) } else { Err(Unavailable) }
     }
 
-    /// Opens the circuit breaker: all other operations fail until a heartbeat succeeds. The next heartbeat follows at once.
+    /// Opens the circuit breaker: all operations fail until a heartbeat succeeds. The next heartbeat is sent
+    /// immediately.
     fn failed(&self, error: &OpError) {
         self.record(|breaker| breaker.on_failure(Instant::now()), error);
         self.0.heartbeat_now.notify_one();

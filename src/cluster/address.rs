@@ -1,7 +1,8 @@
 //! The address of Redis: `redis.url` and the CA that signed its certificate.
 //!
-//! The service uses only one node. In a Redis Cluster this is the owner of the slot in which all keys lie, because they share one
-//! hash tag; every other node redirects to it. Behind Sentinel it is the master that Sentinel names.
+//! The service uses only one node. In a Redis Cluster, all keys have the same hash tag, so they are in one slot. The
+//! service uses the node that owns this slot; other nodes redirect to it. With Sentinel, the service uses the master
+//! that Sentinel names.
 
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ use url::Url;
 
 const SENTINEL: &str = "+sentinel";
 
-/// An address and a login. It holds a password, so it implements neither `Debug` nor `Serialize`.
+/// An address and a login. It contains a password, so it implements neither `Debug` nor `Serialize`.
 #[derive(Clone)]
 pub struct Address {
     first: ConnectionInfo,
@@ -23,13 +24,13 @@ pub struct Address {
     ca: Option<Vec<CertificateDer<'static>>>,
 }
 
-/// An error in a URL. The messages do not repeat it, because it may hold a password.
+/// An error in `redis.url` or in its CA. The messages do not repeat the URL, because it may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// It is not a URL, or its scheme is not one of Redis.
+    /// It is not a URL, or its scheme is not supported.
     #[error("it must be a URL such as redis://host:6379/0 or rediss://user:password@host/0")]
     Form,
-    /// It has a part that the service would ignore.
+    /// The URL has a query or a fragment that the service would ignore.
     #[error(
         "it has a query or a fragment: only ?master=<name> of a redis+sentinel:// or rediss+sentinel:// URL is known"
     )]
@@ -37,10 +38,10 @@ pub enum InvalidAddress {
     /// The URL is a Sentinel's and lacks the name of the master.
     #[error("a Sentinel's URL must end in ?master=<name>")]
     NoMaster,
-    /// The client library rejects it.
+    /// The client library rejects the URL.
     #[error("no connection can be made with it: {0}")]
     Unusable(&'static str),
-    /// The CA file is unusable.
+    /// The CA file contains no usable certificate.
     #[error("the CA is not a PEM certificate")]
     Ca,
 }
@@ -88,7 +89,7 @@ impl Address {
         self.first.addr().to_string()
     }
 
-    /// Returns whether the password leaves this machine unencrypted.
+    /// Returns whether the password would leave this machine unencrypted.
     pub(crate) fn shows_password(&self) -> bool {
         let stays_here = |host: &str| {
             let host = host.trim_matches(['[', ']']);
@@ -103,7 +104,7 @@ impl Address {
         self.first.addr()
     }
 
-    /// Returns the address of another node, with the protocol of the first.
+    /// Returns the address of another node, with or without TLS like the first address.
     pub(super) fn node(&self, host: &str, port: u16) -> ConnectionAddr {
         match self.first.addr() {
             ConnectionAddr::TcpTls { .. } => {
@@ -117,12 +118,12 @@ impl Address {
         self.first.redis_settings()
     }
 
-    /// Returns the login for a Sentinel: none, because the URL's user, password and database belong to the master.
+    /// Returns the login for a Sentinel, which has no user and password, because those in the URL belong to the master.
     pub(super) fn sentinel_login() -> RedisConnectionInfo {
         quiet(RedisConnectionInfo::default())
     }
 
-    /// Returns the configuration of TLS. If there is a CA, it is the only one that is trusted.
+    /// Returns the configuration of TLS. If a CA is configured, no other CA is trusted.
     pub(super) fn tls(&self) -> rustls::ClientConfig {
         let roots = match &self.ca {
             Some(ca) => {

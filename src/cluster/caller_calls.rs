@@ -1,5 +1,5 @@
-//! The calls of each caller today: those of all replicas, as far as this process knows, and those of this process that the
-//! other replicas do not know yet. Pure.
+//! Counts each caller's calls of the day: the calls of all replicas, as far as this process knows, and the calls of
+//! this process that the other replicas do not know yet. Pure.
 
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
@@ -14,19 +14,20 @@ use super::{
 
 type ByName<T> = HashMap<Box<str>, T, RandomState>;
 
-/// A change of one caller's account. Its values are negative for a call that is taken back.
+/// A change of one caller's account. The numbers are negative if calls are taken back.
 ///
-/// A caller's reserve is spread evenly over the day, and each call from it uses up a piece of the day: the *drawn part*. With a
-/// reserve of 4,500 calls a day a piece is 19.2 s, so the first two calls from it, at 08:00:00, draw it until 08:00:38.4.
+/// A caller's reserve is spread evenly over the day, and each call that is drawn from it uses up a piece of the day.
+/// All these pieces are the *drawn part*. Example: with a reserve of 4,500 calls a day, a piece is 19.2 s. If the first
+/// two calls are drawn at 08:00:00, the reserve is drawn until 08:00:38.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallerChange {
     /// The number of calls.
     pub calls: i64,
-    /// Calls that were drawn from the caller's reserve.
+    /// The number of calls that were drawn from the caller's reserve.
     pub draws: i64,
     /// The time by which these calls advanced the end of the drawn part, in microseconds.
     pub drawn: i64,
-    /// The time of day from which the reserve was drawn.
+    /// The time of day at which the draw from the reserve begins.
     pub from: Duration,
 }
 
@@ -37,9 +38,9 @@ pub struct CallerCount {
     pub calls: u64,
     /// The time of day until which the caller's reserve is drawn.
     pub drawn_until: Duration,
-    /// How many of these calls, and how many calls from the reserve, the other replicas do not know yet.
+    /// The number of calls that the other replicas do not know yet, and how many of them were drawn from the reserve.
     pub unshared: (u64, u64),
-    /// The calls that other replicas have made since this count was last read; negative if they have taken back more.
+    /// The calls that other replicas have made since this count was last read, minus those that they took back.
     pub by_others: i64,
 }
 
@@ -47,18 +48,18 @@ pub struct CallerCount {
 pub(super) struct CallerCalls {
     /// Whether this process has callers to count.
     pub(super) is_used: bool,
-    /// Each caller's calls at all replicas, and the time of day until which its reserve is drawn: the server's last list plus the
-    /// changes acknowledged since.
+    /// Each caller's calls at all replicas, and the time of day until which its reserve is drawn, in microseconds. It
+    /// is the server's last list, plus the changes that the server has acknowledged since.
     known: ByName<(u64, Micros)>,
     has_list: bool,
     unreported: ByName<CallerChange>,
     /// The changes in the current report, until a server acknowledges it.
     reported: ByName<CallerChange>,
-    /// The acknowledged changes since the last list. The server has them, but this process does not know yet what the other
-    /// replicas did in the same time, so they still count as unshared.
+    /// The changes that the server has acknowledged since its last list. This process does not know yet what the other
+    /// replicas did in that time, so these changes still count as unshared.
     unconfirmed: ByName<CallerChange>,
     by_others: ByName<i64>,
-    /// Whether the server has forgotten calls that this process knows of.
+    /// Whether the server has forgotten calls that this process knows.
     is_lost: bool,
 }
 
@@ -77,8 +78,9 @@ impl CallerCalls {
         self.reported = std::mem::take(&mut self.unreported);
     }
 
-    /// Returns the changes of the report for `quota.lua`: `+ NAME CALLS DRAWN FROM` for each, and `= NAME CALLS UNTIL 0` for calls
-    /// that the server has forgotten. `-` if there are no callers to count.
+    /// Returns the text of the report for `quota.lua`: `+ NAME CALLS DRAWN FROM` for each change that is not
+    /// acknowledged and, if the server has forgotten calls, `= NAME CALLS UNTIL 0` for each caller. Returns `-` if
+    /// there are no callers to count.
     pub(super) fn report(&self, is_acknowledged: bool) -> String {
         if !self.is_used {
             return "-".to_owned();
@@ -105,13 +107,13 @@ impl CallerCalls {
         }
     }
 
-    /// Handles the server's request for the calls that this process knows of, because the server may have forgotten
-    /// them.
+    /// Handles the server's request for the calls that this process knows, because the server may have forgotten them.
     pub(super) fn on_request(&mut self) {
         self.is_lost = !self.known.is_empty();
     }
 
-    /// Takes over the server's list. Call it after [`Self::on_acknowledged`], so that a difference is the work of other replicas.
+    /// Replaces the counts with the server's list. Call this after [`Self::on_acknowledged`], so that any difference is
+    /// due to other replicas.
     pub(super) fn on_list(&mut self, list: Vec<(Box<str>, u64, Micros)>) {
         self.unconfirmed.clear();
         let before = std::mem::take(&mut self.known);
@@ -122,8 +124,8 @@ impl CallerCalls {
             }
             self.known.insert(name, (calls, until));
         }
-        // A count may also shrink because other replicas take back the calls of flights that found the meeting
-        // elsewhere, or that were denied, dozens at a time. Only a larger decrease is a loss.
+        // A count may also decrease because other replicas take back calls, dozens at a time: those of flights that
+        // found the meeting at another replica, or that were denied. Only a larger decrease counts as a loss.
         let is_forgotten = |name: &str, calls: u64| match self.known.get(name) {
             Some((left, _)) => calls > 100 && *left < calls / 2,
             None => calls > 0,
@@ -138,7 +140,7 @@ impl CallerCalls {
         self.has_list = true;
     }
 
-    /// Forgets all calls at the beginning of a day.
+    /// Resets all counts at the beginning of a day.
     pub(super) fn roll_over(&mut self) {
         let is_used = self.is_used;
         *self = Self { is_used, has_list: self.has_list, ..Self::default() };
@@ -168,15 +170,15 @@ impl CallerCalls {
 }
 
 impl CallerChange {
-    /// Returns the end of the drawn part after this change. Like `quota.lua`, leaves it where it is if no call was
-    /// drawn from the reserve.
+    /// Returns the end of the drawn part after this change. It stays the same if no call was drawn from the reserve, as
+    /// in `quota.lua`.
     fn advance(&self, until: Micros) -> Micros {
         if self.drawn == 0 { until } else { until.max(micros(self.from)).saturating_add_signed(self.drawn) }
     }
 
     fn add(&mut self, other: Self) {
         let Self { calls, draws, drawn, from } = other;
-        // The first change has the time from which the reserve was drawn.
+        // The first draw determines the time at which the draws begin.
         let from = if self.drawn == 0 { from } else { self.from };
         *self =
             Self { calls: self.calls + calls, draws: self.draws + draws, drawn: self.drawn + drawn, from };
@@ -186,7 +188,7 @@ impl CallerChange {
 /// The part of a reply that is about the callers' accounts.
 pub(super) enum CallersReply {
     Nothing,
-    /// The server may have forgotten accounts, and asks for those that this process knows.
+    /// The server may have forgotten accounts, and asks this process for those that it knows.
     Asks,
     /// The name, the calls and the end of the drawn part of each caller.
     List(Vec<(Box<str>, u64, Micros)>),

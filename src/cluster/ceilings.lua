@@ -1,15 +1,17 @@
 -- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
--- The calls that all replicas make for one caller with calls_per_minute or calls_per_day. A flight may start only if this script
--- counts it, so the replicas together never start one too many.
 --
--- The calls of the last minute are a sorted set of their times. Only the newest ones decide, so the set keeps no more
--- of them than the limit. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight may start at 60
--- s. If a flight makes two more calls at 5 and 6 s, those at 0 and 1 s are dropped, and the next flight may start at 62
--- s.
+-- Counts the calls that all replicas make for one caller with calls_per_minute or calls_per_day. A flight may start
+-- only if this script counts its first call, so the replicas together never exceed the limit with new flights.
 --
--- The calls of the day are those counted here. The caller's account (quota.lua) also has the calls that replicas made
--- without Redis, and survives a loss of memory; each replica compares it with the limit before it runs this script. The
--- account must not be used here, because for a moment it contains the starts that this script denies.
+-- The calls of the last minute are a sorted set of their times. Only the newest calls decide, so the set has at most as
+-- many elements as the limit permits calls. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight
+-- may start at 60 s. If a flight makes two more calls at 5 and 6 s, the calls at 0 and 1 s are dropped, and the next
+-- flight may start at 62 s.
+--
+-- The count of the day contains only the calls that this script counted. The caller's account (quota.lua) also contains
+-- the calls that replicas made without Redis, and survives a loss of memory. Each replica compares the account with the
+-- limit before it runs this script. The script must not use the account, because that briefly contains the flights that
+-- this script denies.
 --
 -- KEYS  1 calls of the minute   2 calls of the day ("day calls")
 -- ARGV  1 op   2 calls_per_minute and 3 calls_per_day, 0 for none   4 deadline   5 calls permitted in a day
@@ -27,7 +29,7 @@ local op = ARGV[1]
 local per_minute, per_day = tonumber(ARGV[2]), tonumber(ARGV[3])
 local today = math.floor(now / DAY)
 
--- The replica does not wait for a reply after the deadline, and does not make the call.
+-- After the deadline, the replica no longer waits for the reply, so the call must not be counted.
 if op == 'start' and now > tonumber(ARGV[4]) then return {LATE, now, 0} end
 
 refused = refused + read('ZREMRANGEBYSCORE', KEYS[1], '(' .. text(now + STEP), '+inf')
@@ -63,7 +65,7 @@ if op == 'start' then
   if per_day > 0 and used >= per_day then return {OVER_DAY, (today + 1) * DAY, refused} end
   if per_minute > 0 and size >= per_minute then return {OVER_MINUTE, math.floor(tonumber(minute[2])) + MINUTE, refused} end
 end
--- Each call has a time of its own, by which it can be taken back.
+-- Each call has a unique time, by which it can be taken back.
 local at = now
 if size > 0 then at = math.max(now, math.floor(tonumber(minute[#minute])) + 1) end
 if per_minute > 0 then

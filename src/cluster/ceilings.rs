@@ -1,4 +1,5 @@
-//! The ceilings of callers (`calls_per_minute`, `calls_per_day`), which all replicas keep to together. `ceilings.lua` decides.
+//! Applies callers' ceilings (`calls_per_minute`, `calls_per_day`) to the calls of all replicas together.
+//! `ceilings.lua` decides.
 
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{failure::CallerLimit, metrics::RedisValue};
 
-/// The ceilings of a caller that has at least one. A ceiling of 0 means that there is none.
+/// A caller's ceilings. A value of 0 means that the caller does not have that ceiling.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceilings<'a> {
     /// The caller's name.
@@ -27,7 +28,7 @@ pub struct Ceilings<'a> {
 /// The decision about the start of a flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlightStart {
-    /// Its first call is counted, at this time of the server.
+    /// The flight's first call is counted, under this time of the server in microseconds.
     Counted(u64),
     /// The caller has reached this ceiling. Another flight can start at this time.
     OverLimit(CallerLimit, Instant),
@@ -40,7 +41,7 @@ enum CeilingReply {
 }
 
 impl Cluster {
-    /// Counts the first call of a flight, if the caller's ceilings permit one more call of all replicas.
+    /// Counts the first call of a flight, unless the calls of all replicas have reached a ceiling of the caller.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -55,7 +56,7 @@ impl Cluster {
         }
     }
 
-    /// Counts a further call of a flight, which needs no permission.
+    /// Counts another call of a flight that has started, even if the caller has reached a ceiling.
     pub async fn count_caller_call(&self, ceilings: Ceilings<'_>) {
         self.run_ceilings("add", ceilings, 0).await.ok();
     }

@@ -1,6 +1,6 @@
--- The beginning of every script: the server's clock, and the checks of every value that a script reads, because any program with
--- access to Redis can write anything there. A value that is out of bounds is counted, treated as missing, and removed or
--- overwritten.
+-- The beginning of every script: reads the server's clock, and defines the checks of the values that the scripts read.
+-- The values are checked because any program with access to Redis can write anything there. A value that is out of
+-- bounds is counted, treated as missing, and removed or overwritten.
 
 local AHEAD_AT_MOST = 172800000000   -- 48 h: no time that a replica writes is further ahead, and no number made from a time
 
@@ -10,8 +10,8 @@ local refused = 0
 
 local function text(number) return string.format('%.0f', number) end
 
--- Returns the integer in this text if it is within these bounds, or nil. `tonumber` alone would also accept nan, inf, 1e300 and
--- 0x10.
+-- Returns the integer in this text if it is within the bounds, otherwise nil. `tonumber` alone would also accept nan,
+-- inf, 1e300 and 0x10.
 local function whole(value, least, most)
   if not value then return nil end
   if #value <= 16 and string.find(value, '^%-?%d+$') then
@@ -22,11 +22,11 @@ local function whole(value, least, most)
   return nil
 end
 
--- Returns whether there was a value that was rejected.
+-- Returns whether there was a value, and it was rejected.
 local function is_wrong(value, number) return value and not number end
 
--- Runs a command that reads a key, and deletes a key of the wrong type. Another program wrote it, and every script would fail
--- until it is gone.
+-- Runs a command that reads a key. If the key has the wrong type, another program wrote it. It is deleted, because
+-- every script would fail until it is gone.
 local function read(command, key, ...)
   local answer = redis.pcall(command, key, ...)
   if type(answer) ~= 'table' or not answer.err then return answer end
@@ -37,7 +37,8 @@ local function read(command, key, ...)
   return redis.call(command, key, ...)
 end
 
--- Returns the number of a claim, a record or a purge, from a key or from a field of a hash; 0 if there is none.
+-- Returns the fencing number of a claim, a record or a purge, which is in a key or in a field of a hash; 0 if there is
+-- none.
 local function fence_in(key, field)
   local value
   if field then value = read('HGET', key, field) else value = read('GET', key) end

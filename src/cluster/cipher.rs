@@ -1,6 +1,7 @@
-//! Encryption of records at rest: AES-256-GCM by ring, with the key of `redis.encryption_key`.
+//! Encrypts the records in Redis with AES-256-GCM (ring) and the key of `redis.encryption_key`.
 //!
-//! With random nonces of 96 bits, one key may encrypt about 2³² records (NIST SP 800-38D, 8.3): three years at 40 a second.
+//! With random nonces of 96 bits, one key may encrypt about 2³² records (NIST SP 800-38D, 8.3). At 40 records a second,
+//! that is enough for three years.
 
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -9,10 +10,10 @@ use ring::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// The length of the key's id, which distinguishes records of another key from corrupt ones.
+/// The length of the key's id, in bytes. The id distinguishes records of another key from corrupt records.
 const KEY_ID: usize = 4;
 
-/// Encrypts and decrypts records. It holds the key, so it implements neither `Debug` nor `Serialize`.
+/// Encrypts and decrypts records. It contains the key, so it implements neither `Debug` nor `Serialize`.
 pub struct RecordCipher {
     key: LessSafeKey,
     names: hmac::Key,
@@ -32,7 +33,8 @@ impl RecordCipher {
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
         let mut key = [0; 32];
         hex::decode_to_slice(text, &mut key).map_err(|_| InvalidKey)?;
-        // The key's id and the key of the names are digests, so that neither reveals this key or the other one.
+        // The key's id and the HMAC key for names are separate digests of the key, so that neither of them reveals
+        // another secret.
         let digest = |purpose: &[u8]| Sha256::new().chain_update(purpose).chain_update(key).finalize();
         let id = digest(b"zoom-qos-proxy key id").first_chunk().copied().ok_or(InvalidKey)?;
         let names = hmac::Key::new(hmac::HMAC_SHA256, &digest(b"zoom-qos-proxy names"));
@@ -40,8 +42,8 @@ impl RecordCipher {
         Ok(Self { key: LessSafeKey::new(key), names, id })
     }
 
-    /// Returns a public name for secrets, which depends only on the secrets and the key. It is an HMAC, so that nobody without the
-    /// key can check a guess of the secrets against it.
+    /// Returns a public name for secrets. It depends only on the secrets and the key. It is an HMAC, so that a guess of
+    /// the secrets cannot be checked against the name without the key.
     pub(crate) fn name(&self, secrets: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&self.names);
         for secret in secrets {
@@ -52,8 +54,8 @@ impl RecordCipher {
         format!("{:016x}", tag.as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes))
     }
 
-    /// Returns key id, nonce and ciphertext; `None` if the system's random number generator failed. `context` is authenticated, but
-    /// not part of the result.
+    /// Returns the key's id, the nonce and the ciphertext; `None` if the system's random number generator failed.
+    /// `context` is authenticated, but not part of the result.
     pub(crate) fn encrypt(&self, plain: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;

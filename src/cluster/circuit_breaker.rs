@@ -1,12 +1,13 @@
 //! The circuit breaker in front of Redis, and the status that operators see. Pure: the caller passes the time.
 //!
-//! One failed operation opens the breaker. From then on only the heartbeat uses Redis, so that nothing waits for a dead server. The
-//! first heartbeat that succeeds closes the breaker. Redis counts as unavailable only after a second without a success. Example: an
-//! operation times out at 0 ms and opens the breaker, and a heartbeat succeeds at 20 ms and closes it. Nothing is logged.
+//! One failed operation opens the breaker. While it is open, only the heartbeat uses Redis, so that no other operation
+//! waits for a dead server. The first heartbeat that succeeds closes the breaker. Redis counts as unavailable only
+//! after a second without a successful heartbeat. Example: an operation times out at 0 ms and opens the breaker, and a
+//! heartbeat at 20 ms succeeds and closes it. The status does not change.
 
 use std::time::{Duration, Instant};
 
-/// Redis counts as unavailable after this time without a success.
+/// Redis counts as unavailable if an operation fails this long after the last successful heartbeat.
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// The state of Redis, as operators see it.
@@ -17,13 +18,13 @@ pub enum RedisStatus {
     Connecting,
     /// Redis is in use.
     Up,
-    /// Redis cannot be used, so this process goes on by itself.
+    /// Redis cannot be used, so this process continues on its own.
     Unavailable,
 }
 
 pub(crate) struct CircuitBreaker {
     status: RedisStatus,
-    /// The time of the last success, or of the start.
+    /// The time of the last successful heartbeat, or of the start if there was none.
     since: Instant,
     is_open: bool,
 }

@@ -1,9 +1,11 @@
 -- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
+--
 -- Claims and records, ordered by fencing numbers.
 --
--- A claim is a lease on fetching one meeting; a record is the result. Every claim gets a fencing number: the server's time in
--- microseconds, or one more than the largest number stored here, if that is larger. So numbers keep growing even if the server
--- loses everything. A record has the number of its claim, and only a record with a larger number replaces it.
+-- A claim is a lease on fetching one meeting. A record is the result. Every claim gets a fencing number: the server's
+-- time in microseconds or, if that is larger, the largest stored number plus one. Numbers therefore keep growing even
+-- if the server loses everything. A record has the number of its claim, and only a record with a larger number replaces
+-- it.
 --
 -- Example: replica A claims at time 1000000, gets that number, and is then suspended with its machine. At time 5000000, A has
 -- sent no heartbeat for more than 3 s, so B's claim is granted with number 5000000. B stores its record and serves it. Then A
@@ -41,7 +43,7 @@ local function claim()
   return number and fields[1], number or 0
 end
 
--- Deletes a record that is larger than replicas write, so that it is not sent. Returns whether it did.
+-- Deletes the record if it is larger than any that replicas write, so that it is not sent. Returns whether it was.
 local function delete_if_too_large(bytes, most)
   if bytes <= most then return false end
   redis.call('DEL', KEYS[3])
@@ -57,13 +59,14 @@ if op == 'look' then
 elseif op == 'get_unclaimed' then
   -- The value of the key is the record, not a hash.   2 maximum size, in bytes   3 milliseconds to keep it from now on
   if delete_if_too_large(read('STRLEN', KEYS[3]), tonumber(ARGV[2])) then return answer('too_large', purged()) end
-  -- A record from before a purge has to expire before the purge is forgotten, however often it is read.
+  -- After a purge, the record's life is not extended, because a record from before the purge has to expire before the
+  -- purge is forgotten.
   if fence_in(KEYS[6]) == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[3]) end
   return answer('found', purged(), redis.call('GET', KEYS[3]))
 elseif op == 'claim' then
   -- 2 replica   3 number of the record that it has read   4 milliseconds until an unrenewed claim expires
-  -- 5 deadline: after it the replica ignores the reply, so the claim must not be granted
-  -- 6 attempt: a name of this call, by which the replica gives the claim back if the reply is lost
+  -- 5 deadline: after it, the replica ignores the reply, so the claim must not be granted 6 attempt: a name for this
+  -- call, by which the replica can release the claim if the reply is lost
   if now > tonumber(ARGV[5]) then return answer('late', 0) end
   local record, void = record_number(), purged()
   if record > tonumber(ARGV[3]) and record > void then return answer('recorded', record) end
@@ -72,7 +75,8 @@ elseif op == 'claim' then
     local left = redis.call('PTTL', KEYS[2])
     if left < 0 or left > tonumber(ARGV[4]) then owner, refused = nil, refused + 1 end
   end
-  -- A purge ends the claims before it. A replica may replace its own claim: it asks again only if the last reply was lost.
+  -- A purge ends all earlier claims. A replica may replace its own claim, because it asks again only if the last reply
+  -- was lost.
   if owner and owner ~= ARGV[2] and number > void then
     local member = read('HGET', KEYS[4], owner)
     local seen = whole(member and string.match(member, '^(%S+)'), 0, now + SEEN_AHEAD)

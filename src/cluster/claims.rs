@@ -1,5 +1,5 @@
-//! Claims, which decide which replica fetches a meeting, and the records of the results. `claims.lua` describes how
-//! fencing numbers order them.
+//! Makes, renews and ends claims, which decide which replica fetches a meeting, and stores the records of the results.
+//! `claims.lua` describes how fencing numbers order them.
 
 use std::{
     cell::Cell,
@@ -17,7 +17,8 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// An unrenewed claim expires after this time, in case its owner sends heartbeats but never ends the claim.
+/// A claim that is not renewed expires after this time. This matters if its owner still sends heartbeats, but never
+/// ends the claim.
 const CLAIM_EXPIRES_AFTER: Duration = Duration::from_secs(60);
 
 /// The result of an attempt to claim a fetch.
@@ -40,7 +41,8 @@ pub enum PutResult {
     Superseded,
     /// The meeting was purged after the claim, so the record was not stored.
     Purged,
-    /// The server refused the record, or it is too large or has expired. A retry would have the same result.
+    /// The record was not stored, because the server refused it, it is too large, or it has already expired. A retry
+    /// would have the same result.
     Refused,
 }
 
@@ -51,24 +53,24 @@ pub(super) struct ClaimsReply {
 }
 
 impl Cluster {
-    /// Claims the fetch, and retries if Redis is only slow for a moment. `known` is the number of the record that the caller has
-    /// read and cannot use; 0 for none.
+    /// Claims the fetch of this record. Retries if Redis is slow for a moment. `known` is the number of the record that
+    /// this replica has read and cannot use; 0 for none.
     ///
     /// # Errors
     /// Redis is unavailable.
     pub async fn claim(&self, key: &RecordKey, known: u64) -> Result<ClaimResult, Unavailable> {
         let (attempt, unanswered) = (format!("{:016x}", fastrand::u64(..)), Cell::default());
         let result = self.retrying(async || self.try_claim(key, known, (&attempt, &unanswered)).await).await;
-        // If a reply was lost, the claim may have been granted, and the other replicas would wait for a fetch that no
-        // replica makes. So this replica releases the claim by the name of the attempt, because its number is unknown
-        // and a later claim of this replica must stay.
+        // If a reply was lost, the claim may have been granted. The other replicas would then wait for a fetch that no
+        // replica makes, so this replica releases the claim. It does so by the name of the attempt, because the number
+        // of the claim is unknown, and a later claim of this replica must stay.
         if unanswered.get() && !matches!(result, Ok(ClaimResult::Granted(_))) {
             self.0.outbox.borrow_mut().push(OutboxItem::Disown { key: key.clone(), attempt });
         }
         result
     }
 
-    /// Tries once, and sets `unanswered` if there is no reply.
+    /// Tries to claim once. Sets `unanswered` if there is no reply.
     async fn try_claim(
         &self,
         key: &RecordKey,
@@ -89,7 +91,7 @@ impl Cluster {
         }
     }
 
-    /// Gives back the claim that this attempt made, if it made one.
+    /// Releases the claim that this attempt made, if it made one.
     pub(super) async fn disown(&self, key: RecordKey, attempt: String) {
         let call = self.claims_call(&key, "disown").arg(&attempt).arg(&self.0.replica);
         let call = call.arg(&*self.0.keys.events).arg(key.as_str());
@@ -98,16 +100,16 @@ impl Cluster {
         }
     }
 
-    /// Extends a claim by a minute, while its fetch goes on. Returns whether this replica still holds it.
+    /// Extends a claim by 60 s. Returns whether this replica still holds it.
     ///
     /// # Errors
-    /// Redis is unavailable; the fetch may go on.
+    /// Redis is unavailable. The fetch may continue.
     pub async fn renew(&self, claim: &Claim) -> Result<bool, Unavailable> {
         let call = self.claims_call(&claim.key, "renew").arg(claim.fence).arg(millis(CLAIM_EXPIRES_AFTER));
         Ok(self.run(Traffic::Control, &call).await?.result == "renewed")
     }
 
-    /// Stores a record for `keep`, and gives the claim back unless the record is refused.
+    /// Stores a record for `keep`, which ends the claim unless the record is refused.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -128,15 +130,17 @@ impl Cluster {
         }
     }
 
-    /// Gives a claim back without a record. The waiting replicas receive `failure`, which [`super::failure_codec`] encoded.
+    /// Releases a claim without a record. The waiting replicas receive `failure`, which [`super::failure_codec`]
+    /// encoded.
     ///
     /// # Errors
-    /// Redis is unavailable. The waiting replicas receive the event, without a failure, when it is available again.
+    /// Redis is unavailable. When it is available again, the claim is released, and the waiting replicas receive an
+    /// event without a failure.
     pub async fn release(&self, claim: &Claim, failure: &str) -> Result<(), Unavailable> {
         let call = self.claims_call(&claim.key, "release").arg(claim.fence);
         let call = call.arg(&*self.0.keys.events).arg(claim.key.as_str()).arg(failure);
         let released = self.run(Traffic::Control, &call).await;
-        // While this process sends heartbeats, the others would wait for a fetch that it does not make.
+        // If the claim stayed, the other replicas would wait for a fetch that this process does not make.
         released
             .map(drop)
             .inspect_err(|_| self.0.outbox.borrow_mut().push(OutboxItem::Release(claim.clone())))

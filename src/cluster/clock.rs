@@ -1,10 +1,10 @@
-//! The server's clock, estimated from the times in its replies and this machine's monotonic clock. Pure.
+//! Estimates the server's clock from the times in its replies and this machine's monotonic clock. Pure.
 //!
-//! This machine's wall clock is never read, so it may be minutes off.
+//! This machine's wall clock is not used, so it may be wrong by minutes.
 //!
-//! Example: a request is sent at 10.000 s, and the reply arrives at 10.004 s and shows noon. The server read its clock at some
-//! moment in between, so noon is 10.002 s here, give or take 2 ms. A second reply that takes 200 ms gives a worse estimate and is
-//! ignored.
+//! Example: a request is sent at 10.000 s, and the reply arrives at 10.004 s and shows noon. The server read its clock
+//! in between, so noon is 10.002 s here, with an error of at most 2 ms. A second reply that takes 200 ms gives a worse
+//! estimate and is ignored.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,8 @@ pub(super) use super::bounds::DAY;
 use super::bounds::{self, Rejected};
 pub(crate) use super::bounds::{Micros, micros};
 
-/// The error of an estimate grows by 1/`DRIFT` of the time since it was made: 0.1 ms a second. Quartz clocks drift less.
+/// The error of an estimate grows by 1/`DRIFT` of the time since the estimate: 0.1 ms a second. Quartz clocks drift
+/// less.
 const DRIFT: u32 = 10_000;
 
 /// An estimate of one server's clock.
@@ -21,19 +22,19 @@ pub struct ServerClock {
     here: Instant,
     /// The time that the server's clock showed at `here`.
     there: Micros,
-    /// The estimate is at most this much too early or too late.
+    /// The estimate is too early or too late by at most this time.
     error: Duration,
 }
 
 impl ServerClock {
-    /// Estimates the clock from the time `there`, which the server read at some moment between `sent` and `received`.
+    /// Estimates the clock from the time `there`, which the server read between `sent` and `received`.
     pub(crate) fn observe(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
         let error = received.saturating_duration_since(sent) / 2;
         Ok(Self { here: sent + error, there: bounds::clock_shows(there)?, error })
     }
 
-    /// Returns the better one of two estimates. If they contradict each other, the server's clock was set, and the newer one is
-    /// right.
+    /// Returns the better of two estimates. If they contradict each other, the server's clock was set, and the newer
+    /// estimate is right.
     pub(crate) fn or(self, newer: Self) -> Self {
         let aged = self.error + newer.here.saturating_duration_since(self.here) / DRIFT;
         let (expected, seen) = (self.at(newer.here), newer.there);
@@ -41,7 +42,7 @@ impl ServerClock {
         if apart > aged + newer.error || newer.error <= aged { newer } else { self }
     }
 
-    /// Returns the time that the server's clock shows at this moment.
+    /// Returns the time that the server's clock shows at the local time `here`.
     pub fn at(&self, here: Instant) -> Micros {
         match here.checked_duration_since(self.here) {
             Some(later) => self.there.saturating_add(micros(later)),
@@ -49,8 +50,8 @@ impl ServerClock {
         }
     }
 
-    /// Returns the moment at which the server's clock shows this time. A time before this machine's start becomes the moment of the
-    /// estimate.
+    /// Returns the local time at which the server's clock shows `there`. A time that an [`Instant`] cannot represent,
+    /// because it is too long ago, becomes the time of the estimate.
     ///
     /// # Errors
     /// The time is more than 48 h after the estimate.
@@ -63,12 +64,12 @@ impl ServerClock {
         Ok(self.here.checked_sub(ago).unwrap_or(self.here))
     }
 
-    /// Accepts a fencing number unless it is too far ahead of `now`.
+    /// Accepts a fencing number unless it is more than 48 h ahead of `now`.
     pub(super) fn fence(&self, number: u64, now: Instant) -> Result<u64, Rejected> {
         bounds::fence(number, self.at(now))
     }
 
-    /// Returns the wall clock time that the server's clock shows at this moment.
+    /// Returns the time that the server's clock shows at the local time `here`, as a [`SystemTime`].
     pub fn wall(&self, here: Instant) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.at(here))
     }

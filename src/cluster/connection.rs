@@ -1,7 +1,8 @@
 //! The two connections to one Redis node, which are opened and closed together.
 //!
-//! The quota, claims and events use one connection and records use the other, so that a large record delays nothing else. Every
-//! operation has a time limit. The circuit breaker decides whether an operation may run, and the heartbeat when to reconnect.
+//! The quota, claims and events use one connection. Records use the other, so that a large record delays no other
+//! operation. Every operation has a time limit. The circuit breaker decides whether an operation may run, and the
+//! heartbeat decides when to reconnect.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::failure::Redactor;
 
-/// The shortest time limit for connecting, which takes several round trips, and more with TLS.
+/// The minimum of the time limit for connecting, because connecting takes several round trips, and even more with TLS.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
 /// The maximum size of a reply to [`Traffic::Control`], in bytes: numbers, events, or the names of a thousand purges.
 const LARGEST_CONTROL: usize = 1 << 20;
@@ -60,10 +61,10 @@ struct Connections {
     _drivers: [Driver; 2],
 }
 
-/// Facts about the server that are known once a connection is open.
+/// The facts about the server that [`RedisClient::connect`] learns.
 pub(super) struct Connected {
     pub(super) clock: ServerClock,
-    /// Whether the server's run id was malformed, and is therefore treated as missing.
+    /// Whether the server's run id was malformed. It is then treated as missing.
     pub(super) is_server_odd: bool,
 }
 
@@ -99,7 +100,8 @@ impl RedisClient {
         *self.address.borrow_mut() = address;
     }
 
-    /// Returns the id of the server's process, which is different for each server and after each restart.
+    /// Returns the run id of the server, which is different for each server and after each restart; `None` without a
+    /// connection.
     pub(super) fn run_id(&self) -> Option<String> {
         self.connections.borrow().as_ref().map(|connections| connections.run_id.clone())
     }
@@ -108,7 +110,7 @@ impl RedisClient {
         self.connections.borrow_mut().take();
     }
 
-    /// Connects, subscribes to events, and reads the server's clock.
+    /// Connects, subscribes to events, and reads the server's clock. Returns the reason for the log if this fails.
     pub(super) async fn connect(&self, keys: &Keys) -> Result<Connected, String> {
         let limit = CONNECT_AT_LEAST.max(self.timeout * 4);
         match tokio::time::timeout(limit, self.try_connect(keys)).await {
@@ -164,8 +166,8 @@ impl RedisClient {
         Ok(address.node(host, port))
     }
 
-    /// Connects to a node and follows redirects to the owner of the keys. All keys share one hash tag, so the owner of one is the
-    /// owner of all.
+    /// Connects to a node and follows redirects to the node that owns the keys. All keys have the same hash tag, so one
+    /// node owns all of them.
     async fn connect_to_owner(
         &self,
         address: &Address,
@@ -196,7 +198,7 @@ impl RedisClient {
         if subscribes { config.set_push_sender(self.pushes.clone()) } else { config }
     }
 
-    /// Runs an operation within the time limit.
+    /// Runs an operation within the time limit. Closes the connections if the operation finds them broken.
     pub(super) async fn run<T>(
         &self,
         traffic: Traffic,

@@ -1,10 +1,10 @@
-//! Events, which one replica publishes for all others, as text on one channel. Pure.
+//! Events that one replica publishes for all others, as text on one channel. Pure.
 //!
-//! The way of the event that a record has arrived: `claims.lua` publishes `landed KEY FENCE`; `heartbeat` of every replica receives it
-//! and sends it to the fetcher; `fetcher::peers::events` wakes the flights that wait for the key; `fetcher::peers::search` looks up the
-//! record.
+//! Example: a record is stored, and `claims.lua` publishes `landed KEY FENCE`. At every replica, `heartbeat` receives
+//! this event and sends it to the fetcher. There, `fetcher::peers::events` wakes the flights that wait for the key, and
+//! `fetcher::peers::search` looks up the record.
 //!
-//! A replica that misses an event finds out later by other means, so a lost event costs time but not correctness.
+//! An event may be lost. The replicas that miss it learn the same later in other ways, so this only costs time.
 
 use std::time::Instant;
 
@@ -15,16 +15,16 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// A message from a replica to the others. The sender receives it, too, but it has no effect there.
+/// A message from one replica to the others. The sender also receives it, but has already handled it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A 429 of Zoom pauses all calls.
+    /// All calls pause after a 429 from Zoom.
     CoolDown {
         /// The limit that Zoom enforces.
         kind: LimitKind,
         /// The end of the pause, by the server's clock.
         until: Micros,
-        /// The failure that callers get, for [`failure_codec`].
+        /// The failure that callers get, encoded by [`failure_codec`].
         encoded_failure: String,
     },
     /// A record was stored.
@@ -36,20 +36,20 @@ pub enum Event {
     },
     /// A fetch ended without a record.
     Failed {
-        /// The key of the missing record.
+        /// The key of the record that was not stored.
         key: String,
         /// The fencing number of the claim.
         fence: u64,
-        /// The failure of the fetch, for [`failure_codec`].
+        /// The failure of the fetch, encoded by [`failure_codec`]; may be empty.
         encoded_failure: String,
     },
     /// Records were purged.
     Purged {
         /// The key of the purged record; `None` for all records.
         key: Option<String>,
-        /// The purge's number.
+        /// The fencing number of the purge.
         fence: u64,
-        /// The replica that made the purge.
+        /// The id of the replica that made the purge.
         by: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Failures as JSON for other replicas, in events and in the records of refusals. Pure.
+//! Encodes failures as JSON for other replicas, in events and in the records of refusals. Pure.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,7 +10,8 @@ use super::{
 };
 use crate::failure::{Failure, Lasting, LimitKind, Reason, ZoomError};
 
-/// A failure as JSON. A replica of an older version, which does not know the reason, ignores the failure and asks Zoom itself.
+/// A failure as JSON. A replica of an older version may not know the reason. It then ignores the failure and calls Zoom
+/// itself.
 #[derive(Serialize, Deserialize)]
 struct EncodedFailure {
     reason: String,
@@ -22,7 +23,7 @@ struct EncodedFailure {
     zoom: Option<ZoomError>,
 }
 
-/// The reasons that hold for every replica. The others concern one process only.
+/// The reasons that are meaningful to every replica. All other reasons concern one process only.
 const SHARED: [Reason; 8] = [
     Reason::MeetingNotFound,
     Reason::NotAMeeting,
@@ -48,7 +49,7 @@ pub(crate) fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Fa
     try_decode(text, clock, now).ok().flatten()
 }
 
-/// Decodes a failure. Returns `None` if the text is not a failure or has an unknown reason, and an error if a value is out of
+/// Decodes a failure. Returns `None` if the text is not a failure or has an unknown reason. Fails if a value is out of
 /// bounds.
 pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
     if text.len() > bounds::LONGEST_FAILURE {
@@ -73,7 +74,7 @@ pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Resul
     }))
 }
 
-/// Returns the reason of every cool-down of this kind.
+/// Returns the reason that the failure of a cool-down of this kind has.
 pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
     match kind {
         LimitKind::PerSecond => Reason::ZoomRateLimited,
@@ -81,9 +82,9 @@ pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
     }
 }
 
-/// Checks the failure that an event gives for a cool-down of this kind: its reason must be [`cooldown_reason`]. Every request is
-/// rejected with it, so a forged failure would affect all meetings.
-/// Text that is not a failure, or has an unknown reason, is accepted, because a later version may have sent it.
+/// Checks the failure in a cool-down event: its reason must be [`cooldown_reason`]. During the cool-down, requests for
+/// all meetings are rejected with this failure, so a forged one would do much harm. Text that is not a failure or has
+/// an unknown reason is accepted, because a later version may have sent it.
 pub(super) fn check_cooldown(
     kind: LimitKind,
     text: &str,

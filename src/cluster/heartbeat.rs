@@ -1,6 +1,7 @@
-//! The heartbeat: connects and reconnects, reports to the server that this replica is alive, and catches up on missed purges.
+//! The heartbeat connects and reconnects, tells the server that this replica is alive, and catches up on missed purges.
 //!
-//! A replica that has sent no heartbeat for 1.5 s counts as missing. A heartbeat is sent every 300 ms, so several may be lost.
+//! A replica that has sent no heartbeat for 1.5 s counts as missing. Heartbeats are sent every 300 ms, so a few of them
+//! may be lost.
 
 use std::{
     sync::Arc,
@@ -22,18 +23,19 @@ use super::{
 use crate::metrics::RedisValue;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(300);
-/// The pause after a failure, in milliseconds. It is random, so that replicas do not reconnect at the same time.
+/// The pause after a failure, in milliseconds. It is random, so that replicas do not reconnect in step.
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=500;
-/// If a connection breaks sooner than this, the next one is opened after a pause, because it may break just as quickly.
+/// If a connection breaks within this time, the next connection is opened after a pause, because it may break just as
+/// quickly.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(1);
-/// The number of purges that the server remembers.
+/// The maximum number of purges that the server remembers.
 pub(super) const PURGES_REMEMBERED: usize = 1_000;
 
 impl Cluster {
     /// Runs as long as the service.
     pub async fn run_heartbeat(self) {
         match self.0.pushes.take() {
-            // In one task, so that neither goes on if the other panics.
+            // Both run in one task, so that neither continues if the other panics.
             Some(pushes) => drop(join(self.clone().listen(pushes), self.send_until_left()).await),
             None => self.send_until_left().await,
         }
@@ -54,11 +56,13 @@ impl Cluster {
                 Ok(()) => drop(tokio::time::timeout(HEARTBEAT_EVERY, self.0.heartbeat_now.notified()).await),
                 Err(error) => {
                     self.record(|breaker| breaker.on_failure(Instant::now()), &error);
-                    // A timeout keeps the connection, until Redis counts as unavailable, because the server may only be slow.
+                    // After a timeout, the connection is kept until Redis counts as unavailable, because the server may
+                    // just be slow.
                     if !matches!(error, OpError::TimedOut) || !self.is_up() {
                         self.0.client.disconnect();
                     }
-                    // A broken connection is replaced at once. A server that is down is retried after a pause.
+                    // A connection that breaks is replaced immediately. After any other failure, the next attempt
+                    // follows a pause.
                     if !(was_connected && matches!(error, OpError::Broken)) {
                         pause().await;
                     }
@@ -82,18 +86,19 @@ impl Cluster {
             self.0.bulk_timeouts.set(0);
         }
         if !self.is_up() {
-            // The probe checks that scripts run, and does not mark this replica as present. A heartbeat can arrive
-            // although its reply is lost. The server then counts this replica as present, which postpones the time from
-            // which this replica may call on its own. Repeated heartbeats without a reply would postpone that time
+            // The probe checks that scripts run, and does not mark this replica as present. A heartbeat could arrive
+            // while its reply is lost. The server would then count this replica as present, which postpones the time
+            // from which this replica may call on its own. Repeated heartbeats without a reply would postpone that time
             // forever.
             self.request("probe", |call| call).await?;
         }
         let last_purge = self.request("beat", |call| call).await?.purge;
         self.record(|breaker| breaker.on_success(Instant::now()), &OpError::Broken);
         self.0.recovered.notify_waiters();
-        // Before the outbox is flushed: a purge from it would get a larger number than the missed purges, and hide them.
+        // This must precede the outbox. A purge from the outbox gets a larger number than the missed purges, and would
+        // hide them.
         self.catch_up_with_purges(last_purge).await;
-        // Not awaited: a long outbox would delay the next heartbeat, and make this replica look dead.
+        // This is not awaited, because a long outbox would delay the next heartbeat and make this replica look dead.
         if !self.0.outbox.borrow().is_empty() {
             drop(actix_rt::spawn(self.clone().flush_outbox()));
         }
@@ -127,7 +132,7 @@ impl Cluster {
         }
     }
 
-    /// Purges these keys in this process once more. Until the outbox was flushed, Redis still had the records, and this process may
+    /// Purges these keys again in this process. Redis had the records until the outbox was flushed, so this process may
     /// have cached them again.
     fn purge_again_here(&self, keys: &[RecordKey]) {
         let named = keys.iter().map(|key| Some(key.as_str().to_owned()));
@@ -137,10 +142,12 @@ impl Cluster {
         }
     }
 
-    /// Applies the purges whose events were missed because there was no connection. `last` is the number of the latest purge.
+    /// Applies the purges whose events were missed while there was no connection. `last` is the number of the latest
+    /// purge.
     async fn catch_up_with_purges(&self, last: u64) {
         let applied = match self.0.purged.get() {
-            // This process has applied none yet. Its cache is no older than its start, so earlier purges do not concern it.
+            // This process has applied no purge yet. Its cache is no older than its start, so earlier purges do not
+            // concern it.
             0 => self.0.clock.get().map_or(last, |clock| clock.at(self.0.started)),
             applied => applied,
         };
@@ -160,16 +167,17 @@ impl Cluster {
         self.purge_applied(last);
     }
 
-    /// Receives the events of the other replicas, and the end of the connection.
+    /// Handles the events of the other replicas, and the notice that the connection has ended.
     async fn listen(self, mut pushes: mpsc::UnboundedReceiver<PushInfo>) {
         while let Some(PushInfo { kind, data }) = pushes.recv().await {
             match (kind, data.as_slice()) {
                 (PushKind::Disconnection, _) => self.0.heartbeat_now.notify_one(),
                 (PushKind::Message, [_, Value::BulkString(message)]) => {
-                    // Events that arrive before the clock is known are dropped. Catching up finds the purges among them.
+                    // Events that arrive before the clock is known are dropped. Purges among them are applied by
+                    // `catch_up_with_purges`.
                     let Some(clock) = self.0.clock.get() else { continue };
                     let event = Event::parse(message, &clock, Instant::now());
-                    // `None`: an event of a later version.
+                    // Events of a later version (`None`) are ignored.
                     if let Ok(Some(event)) = self.0.rejections.checked(RedisValue::Event, event) {
                         self.receive(event);
                     }
@@ -196,12 +204,12 @@ impl Cluster {
     }
 
     fn emit(&self, event: Event) {
-        // If nobody receives it, the service is stopping.
+        // Fails only if the receiver is gone, which means that the service is stopping.
         self.0.events.send(event).ok();
     }
 
     pub(super) fn learn_clock(&self, sent: Instant, there: Micros) {
-        // A reply with an impossible time was rejected before.
+        // A reply with an impossible time has been rejected already.
         let Ok(seen) = ServerClock::observe(sent, Instant::now(), there) else { return };
         self.0.clock.set(Some(self.0.clock.get().map_or(seen, |known| known.or(seen))));
     }

@@ -28,7 +28,7 @@ use crate::{
     snapshot::{MeetingKind, MeetingType, SnapshotKey, Tag},
 };
 
-/// The end of the name of a webinar's view.
+/// The suffix of the names of webinars' records.
 const WEBINAR: &str = ":webinar";
 
 #[derive(Debug, Clone)]
@@ -46,17 +46,18 @@ pub(crate) struct Keys {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RecordKey(Box<str>);
 
-/// The right to fetch a record. It ends when the record is put, or when the claim is released, taken over or purged.
+/// The right to fetch the content of a record for all replicas. A claim ends when the record is stored or purged, or
+/// when the claim is released, expires, or is taken over by another replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub(crate) key: RecordKey,
-    /// The fencing number, which is larger than that of every earlier claim.
+    /// The fencing number. It is larger than the fencing number of every earlier claim of this key.
     pub fence: u64,
 }
 
 impl RecordKey {
-    /// Names a meeting's view, whose record is a snapshot or a refusal. Replicas of versions without webinars ignore a webinar's
-    /// name.
+    /// Names the record of a meeting's or webinar's snapshot of one type (live or past), or of its refusal. Replicas of
+    /// old versions that do not know webinars ignore the names of webinars.
     pub fn meeting(key: &SnapshotKey) -> Self {
         let suffix = match key.kind {
             MeetingKind::Meeting => "",
@@ -65,17 +66,17 @@ impl RecordKey {
         Self(format!("{}:{}{suffix}", key.meeting, key.meeting_type.as_str()).into())
     }
 
-    /// Names one snapshot of a meeting, through which a caller pages.
+    /// Names the record of one snapshot that callers page through.
     pub fn paged(key: &SnapshotKey, tag: Tag) -> Self {
         Self(format!("{}:{tag}", Self::meeting(key).0).into())
     }
 
-    /// Names an access token. `name` is the name of its credentials, by [`super::cipher::RecordCipher::name`].
+    /// Names the record of an access token. `name` is the [name](super::cipher::RecordCipher::name) of its credentials.
     pub fn access_token(name: &str) -> Self {
         Self(format!("access-token:{name}").into())
     }
 
-    /// Parses the name of a meeting's view. Returns `None` for the name of something else, or of a later version.
+    /// Parses a name that [`Self::meeting`] made. Returns `None` for any other name, such as one of a later version.
     pub(crate) fn snapshot_key(text: &str) -> Option<SnapshotKey> {
         let (text, kind) = match text.strip_suffix(WEBINAR) {
             Some(text) => (text, MeetingKind::Webinar),
@@ -92,7 +93,8 @@ impl RecordKey {
     }
 }
 
-/// Returns the part of the keys that separates accounts. It is a digest, so that keys do not reveal the account.
+/// Returns the namespace, which is the part of the keys that separates accounts. It is a digest, so that keys do not
+/// reveal the account.
 pub(crate) fn namespace(api_base_url: &str, account: &str) -> String {
     let digest =
         Sha256::new().chain_update(api_base_url).chain_update(b"\0").chain_update(account).finalize();
@@ -100,7 +102,7 @@ pub(crate) fn namespace(api_base_url: &str, account: &str) -> String {
 }
 
 impl Keys {
-    /// `namespace` is a short text of letters and digits, which is different for each account.
+    /// Makes the keys of an account. `namespace` consists of letters and digits, and is different for each account.
     pub(crate) fn new(namespace: &str) -> Self {
         let tag = format!("{{zqp:{namespace}}}");
         let named = |name: &str| format!("{tag}:{name}").into_boxed_str();
@@ -119,7 +121,7 @@ impl Keys {
         format!("{}:r:{}", self.tag, key.0)
     }
 
-    /// Returns the keys of a caller's calls of the minute and of the day.
+    /// Returns the keys of a caller's calls of the last minute and of the day.
     pub(super) fn ceilings(&self, caller: &str) -> (String, String) {
         (format!("{}:m:{caller}", self.tag), format!("{}:d:{caller}", self.tag))
     }

@@ -1,16 +1,18 @@
 //! Bounds the size of a reply by reading its bytes before the client library does. Pure.
 //!
-//! The library buffers a reply until it is complete. A bulk string that was announced with 1 TB took 986 MiB within three seconds.
-//! Redis does not send such a reply to the service's commands, but a faulty or hostile server at its address may.
+//! The library buffers a reply until it is complete. When this was measured, a bulk string that was announced with 1 TB
+//! took 986 MiB of memory within three seconds. Redis does not send such a reply to the service's commands, but a
+//! faulty or hostile server may.
 
-/// The maximum number of elements in one reply. A thousand purges with their numbers have about two thousand.
+/// The maximum number of elements in one reply. A list of a thousand purges, each with its number, has two thousand
+/// elements.
 const MOST_ELEMENTS: u64 = 16_384;
 /// The maximum depth of lists within lists.
 const MOST_NESTED: usize = 8;
-/// The maximum length of a line with a type and a number, in bytes.
+/// The maximum number of bytes that are kept of a line. A line with a type and a number is no longer than this.
 const NUMBER_LINE: usize = 24;
 
-/// A reply is malformed, or larger than any reply to the service's commands.
+/// The error if a reply is malformed, or larger than any reply to the service's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a reply is larger than any that was asked for, or malformed")]
 pub(crate) struct TooLarge;
@@ -20,16 +22,16 @@ pub(crate) struct ReplyMeter {
     largest: u64,
     taken: u64,
     elements: u64,
-    /// The number of missing values of each list that is not complete.
+    /// For each list that is not complete, from the outermost to the innermost, the number of missing values.
     open: Vec<u64>,
     state: ParserState,
 }
 
 #[derive(Debug)]
 enum ParserState {
-    /// Inside a line, with its first bytes and the last byte that was read.
+    /// Inside a line. Contains the line's first bytes, and the last byte that was read.
     Line { beginning: Vec<u8>, last: u8 },
-    /// Inside a string: how many of its bytes are still missing, with the line end after it.
+    /// Inside a string. Contains the number of bytes that are still missing, including the line end after the string.
     Text(u64),
 }
 
@@ -46,7 +48,7 @@ impl ReplyMeter {
         Self { largest, taken: 0, elements: 0, open: Vec::new(), state: ParserState::line() }
     }
 
-    /// Measures the next bytes of the connection. After an error the connection must be closed.
+    /// Measures the next bytes from the connection. After an error, the connection must be closed.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooLarge> {
         while !bytes.is_empty() {
             let (some, is_whole) = match &mut self.state {
@@ -97,7 +99,7 @@ impl ReplyMeter {
             b'$' | b'=' | b'!' if number > self.largest => return Err(TooLarge),
             b'$' | b'=' | b'!' => self.state = ParserState::Text(number + 2),
             b'%' => self.begin_list(number.saturating_mul(2))?,
-            // A map of attributes, and the value to which they belong.
+            // A map of attributes is followed by the value to which they belong.
             b'|' => self.begin_list(number.saturating_mul(2).saturating_add(1))?,
             _ => self.begin_list(number)?,
         }
@@ -130,8 +132,8 @@ impl ReplyMeter {
     }
 }
 
-/// Returns the number of these bytes that belong to the current line; `None` if the line does not end in them. `last` is the byte
-/// before them.
+/// Returns how many of these bytes belong to the current line; `None` if the line does not end in these bytes. `last`
+/// is the byte before them.
 fn line_end(bytes: &[u8], last: u8) -> Option<usize> {
     let before = std::iter::once(&last).chain(bytes);
     before.zip(bytes).position(|pair| pair == (&b'\r', &b'\n')).map(|at| at + 1)
@@ -143,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// A value as a server encodes it.
+    /// Generates a value as a server encodes it.
     fn value() -> impl Strategy<Value = Vec<u8>> {
         let scalar = prop_oneof![
             "[+-][a-z\\r ]{0,40}".prop_map(|text| format!("{text}\r\n").into_bytes()),

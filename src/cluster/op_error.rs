@@ -1,11 +1,12 @@
-//! Errors of operations on Redis, and their text in the log, which contains no secret.
+//! Errors of operations on Redis, and their texts for the log, without secrets.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::failure::Redactor;
 
 const BAD_LOGIN: &str = "the user or the password is refused";
-/// Redis writes this before it repeats the arguments of a command, which may be secrets. The text is cut here.
+/// Redis puts this before the arguments of a command that it repeats in an error. They may be secrets, so the text is
+/// cut here.
 const REPEATED: &str = ", with args beginning with";
 
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,8 @@ impl OpError {
     }
 }
 
-/// Returns the text of an error for the log. A server may repeat the user and the password that it received, so they are removed.
+/// Returns the text of an error for the log. A server may repeat the user and the password that it received, so the
+/// text is redacted.
 pub(super) fn message(error: &RedisError, redactor: &Redactor) -> String {
     if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) {
         return BAD_LOGIN.to_owned();

@@ -1,9 +1,11 @@
 -- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
--- Purges: removes records, keeps fetches in progress from storing theirs, and returns the purge's number. Or lists the purges after
--- a number, for a replica that missed their events.
 --
--- The number is a fencing number (claims.lua), so every claim before the purge has a smaller one. Example: a claim has number 1000,
--- and a purge gets 2000. When the claim's record is put, it is refused, because 1000 < 2000. A new claim gets at least 2001.
+-- Purges: removes records, keeps fetches in progress from storing theirs, and returns the purge's number. With
+-- 'missed', lists the purges after a number instead, for a replica that missed their events.
+--
+-- The number is a fencing number (claims.lua), so every claim before the purge has a smaller number. Example: a claim
+-- has number 1000, and a purge gets number 2000. The claim's record is not stored, because 1000 < 2000. A new claim
+-- gets at least number 2001.
 --
 -- KEYS  1 last fencing number   2 quota (hash)   3 purges (sorted set)   4 record, 5 claim, 6 last purge, and so on for each name
 -- ARGV  1 channel   2 milliseconds to remember a purge   3 how many are remembered   4 purging replica   5 … names; without any,
@@ -16,7 +18,7 @@
 
 local KEYS_EACH, KEYS_BEFORE = 3, 3
 
--- A forged number from the far future would stay in the list forever, and hide all later purges.
+-- A forged number in the far future would stay in the list forever, and hide all later purges.
 refused = refused + read('ZREMRANGEBYSCORE', KEYS[3], '(' .. text(now + AHEAD_AT_MOST), '+inf')
 
 if ARGV[1] == 'missed' then

@@ -1,4 +1,4 @@
-//! Purges for all replicas. A purge that cannot be announced now is announced as soon as Redis is available again.
+//! Purges records for all replicas. If Redis is unavailable, a purge is announced when Redis is available again.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// The server remembers a purge for this time. By then, every flight that was in progress at the purge has ended, and every
-/// record that was published for callers that page has expired: such a record lasts 15 minutes, and is not extended after a
-/// purge.
+/// The server remembers the number of a key's last purge for this time. By then, every flight that was in progress
+/// during the purge has ended, and every older record for callers that page has expired. Such a record lasts 15
+/// minutes, and its life is not extended after a purge.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1_800);
 
 impl Cluster {
-    /// Removes these records from the server and from the caches of all replicas, and keeps fetches in progress from storing
-    /// theirs. Without a key, everything is purged.
+    /// Removes these records from the server and from the caches of all other replicas, and keeps fetches in progress
+    /// from storing their records. If `keys` is empty, everything is purged.
     pub async fn purge(&self, keys: &[RecordKey]) {
         match self.try_purge(keys).await {
             Ok(fence) => self.purge_applied(fence),
@@ -34,7 +34,7 @@ impl Cluster {
                 if outbox.len() < PURGES_REMEMBERED {
                     outbox.push(OutboxItem::Purge(keys.to_vec()));
                 } else {
-                    // The outbox is full, so one purge of everything replaces all purges in it.
+                    // The outbox is full, so one purge of everything replaces the purges in it.
                     outbox.retain(|item| !matches!(item, OutboxItem::Purge(_)));
                     outbox.push(OutboxItem::Purge(Vec::new()));
                 }
@@ -63,7 +63,8 @@ impl Cluster {
         self.checked_fence(fence)
     }
 
-    /// Returns the keys and numbers of the purges after this number; `None` if there were more than the server remembers.
+    /// Returns the keys and numbers of the purges after this number; `None` if the server may have forgotten some of
+    /// them.
     pub(super) async fn missed_purges(&self, after: u64) -> Result<Option<Vec<(String, u64)>>, OpError> {
         let call =
             self.purge_call().arg("missed").arg(after).arg(PURGES_REMEMBERED).arg(bounds::LONGEST_NAME);
@@ -96,7 +97,7 @@ impl Cluster {
         Ok((number.map_err(|_| OpError::Refused("the reply of another script".to_owned()))?, missed))
     }
 
-    /// Returns the number of a claim, a record or a purge, unless it is out of bounds.
+    /// Returns the fencing number of a claim, a record or a purge, unless it is out of bounds.
     pub(super) fn checked_fence(&self, fence: u64) -> Result<u64, OpError> {
         let clock = self.clock().ok_or(OpError::Broken)?;
         let fence = self.0.rejections.checked(RedisValue::Reply, clock.fence(fence, Instant::now()));

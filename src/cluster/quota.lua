@@ -1,21 +1,25 @@
 -- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
--- The quota of all replicas, decided in one step and by the server's clock.
 --
--- The script deals slots: moments for calls, 1.04 s / N apart for N calls a second, whichever replica asks. Example with 36 calls a
--- second and three replicas that ask at 12:00:00.000: they get .000, .0289 and .0578, and the next request gets .0867. A slot is
--- dealt at most 0.5 s ahead. A request that would get a later slot gets the time at which to ask again.
+-- The quota of all replicas. Each run decides in one step, by the server's clock.
 --
--- The hard part is to account for replicas that call without asking here. A replica that was silent for 1.5 s (MISSING_AFTER) may
--- have lost Redis, and then soon calls on its own, within its share of N / replicas. So slots are dealt for N less its share from
--- then on. Example: N = 36, replicas = 3, one of them silent. Its share is 12, and the others get slots for 24 calls a second, 43 ms
--- apart. When the replica is back, it reports for how long its last calls still count in Zoom's second. Its share is kept back until
--- then.
+-- The script deals slots: times for calls. For N calls a second, slots are 1.04 s / N apart, whichever replica asks.
+-- Example: 36 calls a second are permitted, and three replicas ask at 12:00:00.000. They get .000, .0289 and .0578, and
+-- the next request gets .0867. A slot is dealt at most 0.5 s ahead. If the next slot is later than that, the replica
+-- gets the time at which to ask again.
 --
--- A server may have forgotten the slots that it has just dealt, because it restarted, was emptied or failed over, or because its
--- clock went back. Then no slot is dealt before those are over (next_at). For 30 s (WARM), replicas that have not sent a
--- heartbeat since are treated as calling on their own. The replicas remember the day's count, and report it.
+-- The hard part is to account for replicas that call without asking here. A replica that was silent for 1.5 s
+-- (MISSING_AFTER) may have lost Redis. It will then call on its own, within its share of N / replicas. The script
+-- therefore subtracts its share from N when it deals slots to the others. Example: N = 36, and one of three replicas is
+-- silent. Its share is 12, so the others get slots for 24 calls a second, 43 ms apart. When the silent replica is back,
+-- it reports for how long its last calls still count in Zoom's second. Its share stays subtracted until then.
 --
--- Times are microseconds since 1970-01-01 UTC, as whole numbers: Lua's doubles hold them exactly until the year 2255.
+-- A server may have forgotten the slots that it has just dealt, because it restarted, was emptied or failed over, or
+-- because its clock went back. No slot is then dealt until the forgotten slots are over (next_at). For 30 s (WARM),
+-- replicas that have not sent a heartbeat since are treated as calling on their own. The replicas remember the day's
+-- count, and report it.
+--
+-- Times are microseconds since 1970-01-01 UTC, as whole numbers. Lua's doubles represent them exactly until the year
+-- 2255.
 --
 -- KEYS  1 quota (hash)   2 members (hash: replica -> "seen back demand wish report")
 --       3 callers (hash: day, caller -> "calls drawn_until", times of day in microseconds)
@@ -56,8 +60,8 @@ local permitted, replicas, per_day = tonumber(ARGV[5]), tonumber(ARGV[6]), tonum
 -- `bounds::calls_of_day`: the highest count of a day, even after its limit was lowered.
 local most_calls = math.min(MOST, math.max(10 * per_day, 100000))
 
--- A request that arrives after its deadline must have no effect, because the replica may have begun to call on its own. A server
--- that was suspended finds such requests in its buffers.
+-- A request that arrives after its deadline must have no effect, because the replica may have begun to call on its own.
+-- This happens when a server that was suspended resumes, and reads such requests from its buffers.
 local sign_of_life = op == 'beat' or op == 'permit'
 local deadline = tonumber(ARGV[4])
 if sign_of_life and (now > deadline or deadline > now + 5000000) then
@@ -79,7 +83,8 @@ if members > MOST_MEMBERS then refused = refused + 1 end
 local forget_members = refused > refused_before
 local latest_next = now + ZOOM_SECOND + STEP + 2 * math.max(AHEAD, math.max(replicas, members) * SECOND)
 local today = math.floor(now / DAY)
--- The next day may have begun already by the clock of the server before a failover, if that was a little ahead of this one.
+-- Before a failover, the clock of the other server may have been a little ahead, and may have begun the next day
+-- already.
 local latest_day = math.floor((now + DAY_HAS_TURNED) / DAY)
 local function until_at_most(kind)
   if kind == 'second' then return now + PAUSE end
@@ -91,7 +96,7 @@ local went_back = last > now + STEP
 local latest_past = went_back and last or now + STEP
 local fresh = number('fresh', 0, latest_past) or now   -- since when this server has lost nothing
 local empty = number('empty', 0, latest_past) or now   -- when it last lost the list of replicas
--- If the time of the next slot is unknown, assume that all slots up to the furthest permitted one are dealt.
+-- If the time of the next slot is unknown, assume that all slots that may be dealt in advance are dealt.
 local next_at = number('next', 0, latest_next) or now + ZOOM_SECOND + furthest
 -- The day's count is in two parts: before the last loss of memory (base), and since (used).
 local day, base = number('day', -1, latest_day), number('base', 0, most_calls)
@@ -103,20 +108,20 @@ if is_wrong(b.purge, purge) then redis.call('HDEL', KEYS[1], 'purge') end
 
 -- 2. Losses of memory.
 
--- A count that is missing or out of bounds is lost. Every replica reports its own again.
+-- A count that is missing or out of bounds is lost. The replicas report the counts that they remember.
 if not b.run or is_wrong(b.day, day) or is_wrong(b.base, base) or is_wrong(b.used, used) then
   day, base, used, taken, fresh = nil, nil, nil, nil, now
   forget_members = true
 end
 if forget_members then
-  -- Without the list, any replica may be calling on its own.
+  -- Without the list of replicas, any replica may be calling on its own.
   empty = now
   redis.call('DEL', KEYS[2])
 end
 day, base, used, taken = day or -1, base or 0, used or 0, taken or 0
 
--- This is another server or a restarted one, or its clock went back. It may have forgotten the slots of the last 0.5 s,
--- so no slot is dealt until they have left Zoom's second.
+-- This is another server, the server has restarted, or its clock went back. It may have forgotten slots that were dealt
+-- in advance, so no slot is dealt until those have left Zoom's second.
 if b.run ~= ARGV[3] or went_back then
   fresh = now
   base, used = base + used, 0
@@ -124,18 +129,20 @@ if b.run ~= ARGV[3] or went_back then
   next_at = now + ZOOM_SECOND + furthest
 end
 
--- 3. The day, which never goes back.
+-- 3. The day. It never goes back.
 
--- With its first heartbeat after a loss of memory, a replica reports the count that it last got. The largest of these becomes the
--- base, and the calls counted since then are added once. Example: before a failover, 500 calls were counted. The new server has
--- 480 of them and counts 3 more. Then a replica reports 500: base = 500, used = 3.
+-- With its first heartbeat after a loss of memory, a replica reports the count that it last got. The largest reported
+-- count becomes the base, and the calls counted since the loss are added to it once. Example: before a failover, 500
+-- calls were counted. The new server knows 480 of them, and counts 3 more. Then a replica reports 500, so base = 500
+-- and used = 3.
 local known_day, known_used = tonumber(ARGV[10]), tonumber(ARGV[11])
 if known_used > most_calls then known_day, known_used = -1, 0 end
 local forgetful = now < fresh + WARM
 if forgetful and known_day > today and known_day <= latest_day then today = known_day end
 if today > day then day, base, used, taken = today, 0, 0, 0 end
 
--- 4. How many replicas are present (live), may be calling on their own (lost), or did so until a moment ago (held).
+-- 4. The replicas: how many are present (live), may be calling on their own (lost), or are present but have called on
+-- their own within Zoom's second (held).
 
 local live, lost, held, demand, wishes, report = 0, 0, 0, 0, 0, -1
 local everybody = redis.call('HGETALL', KEYS[2])
@@ -149,7 +156,8 @@ for i = 1, #everybody, 2 do
   if not seen then refused = refused + 1 end
   seen = whole(seen, 0, now + AHEAD_AT_MOST) or 0
   if seen > now + STEP then
-    -- After the clock went back, such times are legitimate. Setting this one to now lets it age like the others.
+    -- After the clock went back, times in the future are legitimate. This time is set to now, so that it ages like the
+    -- others.
     if not went_back then refused = refused + 1 end
     redis.call('HSET', KEYS[2], member, table.concat({text(now), back, wants, wish, reported}, ' '))
   end
@@ -157,7 +165,8 @@ for i = 1, #everybody, 2 do
   back = whole(back, 0, latest_past + 2 * ZOOM_SECOND) or 0
   wants, wish = whole(wants, 0, MOST_OF_ONE) or 0, whole(wish, 0, MOST_OF_ONE) or 0
   if member == me then
-    -- Only this replica numbers its reports, and a request can be overtaken by only a few later ones.
+    -- Only this replica numbers its reports, and only a few later requests can overtake this one, so a much larger
+    -- number is wrong.
     report = whole(reported, -1, tonumber(ARGV[13]) + 1000) or -1
     my_back, comes_first = back, ARGV[15] ~= ARGV[3]
   elseif now - seen > GONE then
@@ -189,12 +198,12 @@ if sign_of_life then
   redis.call('HSET', KEYS[2], me, table.concat({text(now), text(my_back), text(wants), text(wish), text(report)}, ' '))
 end
 if now < empty + WARM then lost = lost + replicas end
--- Keep back the shares of these replicas, but of no more than the configured number of replicas.
+-- Subtract the shares of these replicas, but of no more replicas than are configured.
 local share = math.max(1, math.floor(permitted / replicas))
 local apart = math.min(replicas, math.min(lost, math.max(0, replicas - live)) + held)
 local free = math.max(0, permitted - apart * share)
 
--- 5. The callers' accounts, which a new day empties. A change counts once, like the report that it came with.
+-- 5. The callers' accounts. A new day empties them. A change counts once, like the report that contains it.
 
 local accounts = 0
 if sign_of_life and ARGV[16] ~= '-' then
@@ -248,7 +257,7 @@ local verdict, at, why = OK, 0, NOTHING
 
 if op == 'permit' then
   local spacing = free > 0 and math.ceil(SECOND / free) or 0
-  -- 17 expected time until the reply arrives. A slot that has passed when the reply arrives would be lost.
+  -- 17 expected time until the reply arrives. A slot that is over before the reply arrives would be lost.
   local slot = math.max(next_at, now + math.min(tonumber(ARGV[17]), AHEAD / 2))
   if math.max(cool_second, cool_day) > now then
     verdict, at = NOT_BEFORE, math.max(cool_second, cool_day)
@@ -258,7 +267,7 @@ if op == 'permit' then
   elseif free == 0 then
     verdict, at, why = NOT_BEFORE, now + 100000, RATE
   elseif slot - now > math.max(AHEAD, live * spacing) then
-    -- This bound leaves one slot for each replica, even with few calls a second.
+    -- With this bound, each replica can hold one slot, even if few calls a second are permitted.
     verdict, at, why = NOT_BEFORE, slot - AHEAD, RATE
   else
     verdict, at = PERMIT, slot
@@ -268,7 +277,8 @@ if op == 'permit' then
 elseif op == 'give_back' then
   if tonumber(ARGV[17]) == day then used = math.max(-base, used - 1) end
 elseif op == 'left' then
-  -- Zoom's count is used only for a call of today, and not just after midnight, when it may be the count of yesterday.
+  -- Zoom's count is used only if the call was made today, and not just after midnight, when Zoom may still report
+  -- yesterday's count.
   local left, called = tonumber(ARGV[17]), now - tonumber(ARGV[18])
   if math.floor(called / DAY) == day and called % DAY >= DAY_HAS_TURNED then
     local more = math.max(0, per_day - left - base - used)

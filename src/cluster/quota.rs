@@ -1,4 +1,4 @@
-//! The shared quota, as the fetcher's thread uses it: slots, reports, and the last known state of the other replicas.
+//! The operations on the shared quota: slots, reports, and the last known state of all replicas.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -28,25 +28,26 @@ impl Cluster {
         self.0.quota_view.borrow().may_reserve(waiting)
     }
 
-    /// Sets two numbers for the next report: the calls that wait here, by which slots are divided among replicas, and the calls an
-    /// hour that this process's refreshes would cost.
+    /// Sets two numbers for the next report. `calls` is how many calls wait here; slots are divided among the replicas
+    /// in proportion to it. `refreshes_an_hour` is how many calls an hour this process's refreshes would cost without
+    /// stretching.
     pub fn set_demand(&self, calls: u64, refreshes_an_hour: u64) {
         let mut view = self.0.quota_view.borrow_mut();
         (view.demand, view.refresh_demand) = (calls, refreshes_an_hour);
     }
 
-    /// Gives back a slot of this day whose call was not made, so that it does not count in the day.
+    /// Releases a slot whose call was not made, so that it does not count towards this day.
     pub async fn release_slot(&self, day: u64) {
         self.try_request("give_back", |call| call.arg(day)).await;
     }
 
-    /// Reports the day's remaining calls of the account, which Zoom's response to a call made at `called` contained.
+    /// Reports how many calls the account has left today, according to Zoom's response to a call made at `called`.
     pub async fn report_remaining(&self, calls: u64, called: Instant) {
         self.try_request("left", |call| call.arg(calls).arg(micros(called.elapsed()))).await;
     }
 
-    /// Pauses the calls of all replicas until this moment, because Zoom responded with a 429. If Redis is unavailable, the report
-    /// is sent when it is available again, unless the pause is over by then.
+    /// Pauses the calls of all replicas until this time, because Zoom responded with a 429. If Redis is unavailable,
+    /// the pause is announced when Redis is available again, unless it is over by then.
     pub async fn cool_down(&self, kind: LimitKind, until: Instant, encoded_failure: &str) {
         if let Some(clock) = self.clock() {
             self.0.quota_view.borrow_mut().extend_cooldown(kind, clock.at(until));
@@ -66,11 +67,12 @@ impl Cluster {
         }
     }
 
-    /// Leaves the cluster: this process makes no more calls, and the others get its share at once. All later operations fail.
+    /// Leaves the cluster. This process makes no more calls, and the other replicas get its share immediately. All
+    /// later operations fail.
     pub async fn leave(&self) {
         if self.ensure_usable().is_ok() {
-            // The first request reports standalone calls. No heartbeat may follow the second, or this process would be a member
-            // again.
+            // The first request reports the standalone calls. No heartbeat may follow the second request, because that
+            // would make this process a member again.
             let reported = self.request("beat", |call| call).await;
             self.0.has_left.set(true);
             if reported.is_ok() {
@@ -81,16 +83,17 @@ impl Cluster {
         self.0.recovered.notify_waiters();
     }
 
-    /// Returns the end of the pause after a 429 of this kind, as far as this process knows.
+    /// Returns the end of the pause after a 429 of this kind, as far as this process knows; `None` if there is no
+    /// pause.
     pub fn cooldown_until(&self, kind: LimitKind) -> Option<Instant> {
         let until = self.0.quota_view.borrow().cooldown_end(kind);
         let (clock, now) = (self.clock()?, Instant::now());
-        // After the server's clock went back, an end that was in bounds before may be too far ahead.
+        // If the server's clock went back, an end that was within bounds before may now be too far ahead.
         let until = bounds::cool_down(kind, until, clock.at(now)).ok()?;
         clock.when(until).ok().filter(|until| *until > now)
     }
 
-    /// Counts a change of a caller's account. The next request reports it.
+    /// Records a change of a caller's account, for the next report to the server.
     pub fn add_caller_calls(&self, caller: &str, change: CallerChange) {
         self.0.quota_view.borrow_mut().callers.add(caller, change);
     }
@@ -105,16 +108,16 @@ impl Cluster {
         self.0.caller_calls_version.get()
     }
 
-    /// Returns a date, and each caller's account on that date, as far as this process knows. Resets
-    /// [`CallerCount::by_others`].
+    /// Returns a date, in days since 1970-01-01 UTC, and each caller's account on that date, as far as this process
+    /// knows. Resets [`CallerCount::by_others`].
     pub fn caller_calls(&self) -> (u64, Vec<(Box<str>, CallerCount)>) {
         let mut view = self.0.quota_view.borrow_mut();
         let date = view.date();
         (date, view.callers.counts())
     }
 
-    /// Returns the number of replicas that divide the calls of a caller until they have exchanged their counts: the replicas
-    /// that are present, or without Redis the configured number.
+    /// Returns the number of replicas that divide a caller's calls between two exchanges of counts: the replicas that
+    /// are present or, while Redis is unavailable, the configured number.
     pub fn dividing_replicas(&self, now: Instant) -> u32 {
         match self.mode(now) {
             Mode::Shared => u32::try_from(self.replicas().live.max(1)).unwrap_or(u32::MAX),
@@ -122,7 +125,7 @@ impl Cluster {
         }
     }
 
-    /// Counts a call within this process's own share. The next request reports it.
+    /// Counts a call that this process made within its own share, for the next report to the server.
     pub fn count_standalone_call(&self, now: Instant) {
         self.0.presence.borrow_mut().count_standalone_call(now);
         self.0.quota_view.borrow_mut().count_standalone_call(self.micros(now));
@@ -132,7 +135,8 @@ impl Cluster {
         self.0.quota_view.borrow_mut().uncount_standalone_call();
     }
 
-    /// Returns the time of the server's clock or, before that is known, of this machine's clock, which then decides only the day.
+    /// Returns the time of the server's clock. Before that is known, returns this machine's time, which is good enough
+    /// for the date.
     fn micros(&self, now: Instant) -> Micros {
         let wall = || SystemTime::now().duration_since(UNIX_EPOCH).map(micros).unwrap_or_default();
         self.clock().map_or_else(wall, |clock| clock.at(now))
@@ -143,8 +147,8 @@ impl Cluster {
         self.0.quota_view.borrow().day(self.micros(now))
     }
 
-    /// Estimates how long a call waits for a slot if `waiting` calls wait here, `ahead` of them before it. For the other replicas,
-    /// it uses the numbers of waiting calls that they last reported.
+    /// Estimates how long a call waits for a slot if `waiting` calls wait here and `ahead` of them are served before
+    /// it. For the other replicas, uses the numbers of waiting calls that they last reported.
     pub(crate) fn estimate_wait(&self, ahead: u64, waiting: u64) -> Duration {
         let others = self.0.quota_view.borrow().others_before(ahead, waiting);
         let calls = u32::try_from(ahead.saturating_add(others)).unwrap_or(u32::MAX);
@@ -159,7 +163,8 @@ impl Cluster {
         LocalShare::of(self.0.config.per_second, self.0.config.replicas)
     }
 
-    /// Returns the count of the day at which this process stops calling without Redis, if `used` calls are counted now.
+    /// Returns the count of the day at which this process must stop calling without Redis, if `used` calls are counted
+    /// now.
     pub(crate) fn standalone_stop(&self, used: u64) -> u64 {
         used + LocalShare::of_day(self.0.config.per_day, used, self.0.config.replicas)
     }

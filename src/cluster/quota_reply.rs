@@ -1,4 +1,4 @@
-//! The replies of `quota.lua`, and their checks. Pure.
+//! Parses and checks the replies of `quota.lua`. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,18 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// The latest time of a call after the start of its slot. The script spreads N calls over 1.04 s, which leaves 40 ms of slack. The
-/// other 10 ms are for the network.
+/// How long after the start of its slot a call may be made. The script spreads N calls over 1.04 s, which leaves 40 ms
+/// of slack: 30 ms for late calls, and 10 ms for the network.
 const MAX_LATE: Duration = Duration::from_millis(30);
 
-/// Returns the expected time until the reply to the next request arrives, given the last round trip. A slot that has passed by then
-/// would be lost, so the script deals a later one. With a short round trip this is zero, because the reply arrives within the slot.
+/// Returns how long after its request a slot should begin at the earliest, given the last round trip. A slot that is
+/// over before the reply arrives would be lost. With a short round trip this is zero, because the reply arrives before
+/// the slot is over.
 pub(super) fn lead(round_trip: Duration) -> Duration {
     if round_trip * 2 <= MAX_LATE { Duration::ZERO } else { round_trip }
 }
 
-/// A reserved place among the calls of all replicas, already counted in the day.
+/// A time for one call, reserved among the calls of all replicas. The day's count already includes the call.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(clippy::manual_non_exhaustive, reason = "non_exhaustive would let this crate make slots")]
 pub struct Slot {
@@ -29,7 +30,7 @@ pub struct Slot {
     pub from: Instant,
     /// The latest time of the call.
     pub until: Instant,
-    /// The UTC day that the call counts toward, in days since 1970-01-01.
+    /// The UTC day on which the call is counted, in days since 1970-01-01.
     pub day: u64,
     /// Keeps other modules from making slots.
     reserved: (),
@@ -38,9 +39,9 @@ pub struct Slot {
 /// The reason why a replica gets no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
-    /// All slots up to the furthest permitted one are dealt.
+    /// No slot can be dealt now. The next slot is too far ahead, or replicas that lost Redis may use all calls.
     Rate,
-    /// A 429 of this kind pauses all calls.
+    /// All calls pause after a 429 of this kind.
     Cooldown(LimitKind),
     /// The day's calls are spent.
     DaySpent,
@@ -51,7 +52,7 @@ pub enum Blocker {
 pub enum SlotReply {
     /// A slot for one call.
     Slot(Slot),
-    /// No slot yet.
+    /// There is no slot now.
     RetryAt {
         /// The earliest time at which another request can succeed.
         at: Instant,
@@ -67,7 +68,7 @@ pub struct SharedDay {
     pub date: u64,
     /// The counted calls, including `taken`.
     pub used: u64,
-    /// The part of `used` that other apps of the account made.
+    /// The calls among `used` that other apps of the account made.
     pub taken: u64,
 }
 
@@ -75,11 +76,11 @@ pub struct SharedDay {
 pub(crate) struct Replicas {
     /// The number of replicas that are present, including this one.
     pub(crate) live: u64,
-    /// Calls per hour that the refreshes of all replicas would cost if `live_fresh` were not stretched.
+    /// How many calls an hour the refreshes of all replicas would cost without stretching.
     pub(crate) refresh_demand: u64,
 }
 
-/// The numbers in a reply of `quota.lua`, in their order there.
+/// The numbers in a reply of `quota.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QuotaReply {
     pub(super) verdict: Verdict,
@@ -106,7 +107,7 @@ pub(super) enum Verdict {
 }
 
 impl QuotaReply {
-    /// Parses the numbers of a reply. A faulty server or another script may have sent any.
+    /// Parses and checks the numbers of a reply, because a faulty server or another script may have sent any numbers.
     pub(super) fn parse(values: &[Value], per_day: u64) -> Result<Self, Rejected> {
         let numbers: Vec<u64> = values.iter().map(script::number).collect::<Result<_, _>>()?;
         #[rustfmt::skip]

@@ -1,4 +1,4 @@
-//! Requests about the shared quota. Each runs `quota.lua` once and contains a report of this replica.
+//! Sends requests about the shared quota. Each request runs `quota.lua` once, and contains a report of this replica.
 
 use std::time::Instant;
 
@@ -19,8 +19,9 @@ use crate::metrics::RedisValue;
 impl Cluster {
     /// Runs an operation of `quota.lua`. `add_arguments` adds the operation's own arguments.
     ///
-    /// Runs it once more if it reached the server after its deadline. The reply contains the server's time, so the second
-    /// deadline is right even if the first one came from a wrong estimate of the clock.
+    /// If the request reaches the server after its deadline, it is sent once more. The reply to the first request
+    /// contains the server's time, so the second deadline is right even if this replica's estimate of the server's
+    /// clock was wrong.
     pub(super) async fn request(
         &self,
         op: &str,
@@ -76,7 +77,7 @@ impl Cluster {
         Ok(reply)
     }
 
-    /// Returns a call with the arguments of every operation, in the order of `quota.lua`.
+    /// Returns a call with the arguments that all operations have, in the order of `quota.lua`.
     fn quota_call(
         &self,
         op: &str,
@@ -112,7 +113,7 @@ impl Cluster {
     }
 }
 
-/// Returns the latest time at which a request that has ended can have taken effect on the server; `None` if it had no effect.
+/// Returns the latest time at which a finished request can have taken effect on the server; `None` if it had no effect.
 fn in_effect_until(answer: &Result<QuotaReply, OpError>, deadline: Instant) -> Option<Instant> {
     match answer {
         Ok(QuotaReply { verdict: Verdict::Late, .. }) | Err(OpError::Refused(_)) => None,

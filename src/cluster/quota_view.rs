@@ -1,4 +1,4 @@
-//! This replica's view of the shared quota, and its reports to the server. Pure.
+//! Tracks what this replica knows of the shared quota, and makes its reports to the server. Pure.
 
 use super::{
     bounds,
@@ -8,7 +8,8 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// All replicas together may hold reserved slots for this many milliseconds of calls.
+/// All replicas together may hold the reserved slots of this time, in milliseconds. At 36 calls a second, these are 9
+/// slots.
 const RESERVED_MS: u64 = 250;
 
 /// The last reply, and the standalone calls that are not reported yet.
@@ -16,12 +17,12 @@ const RESERVED_MS: u64 = 250;
 pub(super) struct QuotaView {
     /// The number of calls that wait in this process.
     pub(super) demand: u64,
-    /// The calls an hour that the refreshes of this process would cost without stretching.
+    /// How many calls an hour the refreshes of this process would cost without stretching.
     pub(super) refresh_demand: u64,
     last: Option<QuotaReply>,
-    /// The last count. Each request repeats it, in case the server has lost it.
+    /// The last known count. Each request repeats it, in case the server has lost it.
     known: SharedDay,
-    /// The run id of the server that `known` came from.
+    /// The run id of the server that sent `known`.
     run_id: String,
     cooldowns: [Micros; 2],
     /// The standalone calls that no report contains yet.
@@ -38,21 +39,21 @@ pub(super) struct ReplicaReport {
     pub(super) used: u64,
     /// The number of standalone calls since the last acknowledged report.
     pub(super) standalone: u64,
-    /// The number of the report, by which the server counts it only once.
+    /// The number of the report. The server counts a report with the same number only once.
     pub(super) number: u64,
-    /// The run id of the server that `day` and `used` came from.
+    /// The run id of the server that sent `day` and `used`.
     pub(super) run_id: String,
-    /// The changes of the callers' accounts, as the script reads them.
+    /// The changes of the callers' accounts, in the form that the script reads.
     pub(super) callers: String,
 }
 
 impl QuotaView {
-    /// Returns the report of the next request.
+    /// Returns the report for the next request.
     ///
-    /// A report keeps its number until a server acknowledges it, and calls that are made meanwhile wait for the next report. So a
-    /// report whose reply was lost can be repeated and is counted once. Example: report 4 has 7 calls, and its reply is lost. An
-    /// eighth call is made. The next request repeats report 4 with 7 calls. After its reply, the next one is report 5 with 1
-    /// call.
+    /// A report keeps its number and its calls until a server acknowledges it. Calls that are made before then go into
+    /// the next report. A report whose reply was lost can therefore be repeated, and is counted once. Example: report 4
+    /// has 7 calls, and its reply is lost. Then an eighth call is made. The next request repeats report 4 with 7 calls.
+    /// After the reply to it, report 5 has 1 call.
     pub(super) fn next_report(&mut self) -> ReplicaReport {
         if self.is_acknowledged && (self.unreported > 0 || self.callers.has_unreported()) {
             self.callers.begin_report();
@@ -76,7 +77,8 @@ impl QuotaView {
         if reply.day.date > self.known.date {
             self.callers.roll_over();
         }
-        // If this server's clock has not reached the known day, the day is no longer reported.
+        // If this server's clock has not reached the known date, that date is given up, because the server would reject
+        // it.
         if reply.day.date > self.known.date || bounds::day(self.known.date, reply.now).is_err() {
             self.known.date = reply.day.date;
         }
@@ -87,7 +89,7 @@ impl QuotaView {
         self.last = Some(reply);
     }
 
-    /// Counts a call that was made without Redis.
+    /// Counts a call that was made while Redis was unavailable.
     pub(super) fn count_standalone_call(&mut self, now: Micros) {
         let today = now / DAY;
         if today > self.known.date {
@@ -132,19 +134,21 @@ impl QuotaView {
         self.last.map(|last| last.replicas).unwrap_or_default()
     }
 
-    /// Returns how many calls of other replicas are served before a call here that waits behind `ahead` of the
-    /// `waiting` calls here. Slots are dealt in proportion to the calls that wait. Example: 10 calls wait here and 30
-    /// elsewhere. Before the sixth call here, five calls from here and 15 from elsewhere are served.
+    /// Returns how many calls of other replicas are served before a call here, if `ahead` of the `waiting` calls here
+    /// are served before it. The replicas get slots in proportion to their waiting calls. Example: 10 calls wait here,
+    /// and 30 wait at other replicas. Five calls of this replica and 15 of the others are served before the sixth call
+    /// here.
     pub(super) fn others_before(&self, ahead: u64, waiting: u64) -> u64 {
         let others = self.last.as_ref().map_or(0, |last| last.demand.saturating_sub(self.demand));
         others.saturating_mul(ahead) / waiting.max(ahead).max(1)
     }
 
-    /// Returns how many slots this replica may hold at once, so that all replicas together hold a quarter of a second of calls.
-    /// Slots are assigned in turn, so the number of slots that a replica holds decides its part of the calls. It is proportional
-    /// to the calls that wait at the replica.
+    /// Returns how many slots this replica may hold at the same time. All replicas together hold the slots of 250 ms.
+    /// The number of slots that a replica holds decides its part of the calls, so it is proportional to the replica's
+    /// waiting calls.
     ///
-    /// Example: 36 free calls a second make 9 slots. If 30 of the 40 waiting calls are here, this replica may hold 7 of the slots.
+    /// Example: at 36 calls a second, all replicas together hold 9 slots. If 30 of the 40 waiting calls are here, this
+    /// replica may hold 7 slots.
     pub(super) fn may_reserve(&self, waiting: u64) -> u64 {
         let Some(last) = &self.last else { return waiting.min(1) };
         let all = (last.free * RESERVED_MS).div_ceil(1_000).max(last.replicas.live);

@@ -1,7 +1,8 @@
-//! The bytes of a record: a head with the format's version, and a body that has a checksum or is encrypted. Pure.
+//! Encodes and decodes the bytes of a record: a head with the format's version, and a body that has a checksum or is
+//! encrypted. Pure.
 //!
-//! A record that is truncated, changed, from another program, of another version, encrypted with another key, or moved from another
-//! key of Redis is not decoded, and counts as a miss.
+//! A record that cannot be decoded counts as a miss. This happens if it was truncated, changed or moved from another
+//! Redis key, or if it is from another program, another version or another encryption key.
 //!
 //! The head is `Z Q version kind protection`. Then come 16 bytes of SHA-256 and the body, or the encrypted body (`cipher.rs`). The
 //! body begins with the time at which its content was fetched, by the server's clock.
@@ -10,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{cipher::RecordCipher, clock::Micros, keys::RecordKey};
 
-/// The format's version. A change that older replicas would misread needs a new one.
+/// The format's version. A change that older replicas would misread needs a new version.
 pub(crate) const VERSION: u8 = 1;
 
 const MAGIC: [u8; 2] = *b"ZQ";
@@ -18,7 +19,7 @@ const PLAIN: u8 = 0;
 const ENCRYPTED: u8 = 1;
 const CHECKSUM: usize = 16;
 
-/// The content of a record, as one byte of its head. The numbers are part of the format.
+/// The kind of a record's content, which is one byte of its head. The numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
     /// A snapshot's bytes.
@@ -64,7 +65,8 @@ pub fn encode(
     })
 }
 
-/// Decodes the record of this key. With a cipher, it must be encrypted.
+/// Decodes the record of this key. If there is a cipher, the record must be encrypted. Returns `None` if it cannot be
+/// decoded.
 pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> Option<Record> {
     let (front, rest) = bytes.split_first_chunk::<5>()?;
     let [z, q, version, kind, protection] = *front;
@@ -84,8 +86,8 @@ pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> O
     Some(Record { kind, fetched_at: Micros::from_le_bytes(*time), content: content.to_vec() })
 }
 
-/// Returns whether the record is of another version or an unknown kind, or its encryption does not fit the cipher. Such
-/// records are expected while replicas or keys are being replaced, and do not count as rejected values.
+/// Returns whether the record is of another version or an unknown kind, or its encryption does not match the cipher.
+/// Such records are expected while replicas or keys are being replaced, so they do not count as rejected values.
 pub(crate) fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
     let Some((front, rest)) = bytes.split_first_chunk::<5>() else { return false };
     let [z, q, version, kind, protection] = *front;
@@ -97,8 +99,8 @@ pub(crate) fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
     [z, q] == MAGIC && (version != VERSION || RecordKind::from_number(kind).is_none() || !is_ours)
 }
 
-/// Returns the head and the name of the record. The checksum or the encryption covers them, too, so that a record cannot be moved
-/// to another key.
+/// Returns the head and the name of the record. The checksum or the encryption also covers them, so that a record
+/// cannot be moved to another key.
 fn context(front: [u8; 5], key: &RecordKey) -> Vec<u8> {
     [&front[..], key.as_str().as_bytes()].concat()
 }

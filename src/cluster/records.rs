@@ -1,4 +1,4 @@
-//! Operations on records that need no claim: reads records, and stores those that no flight fetches.
+//! Operations on records that need no claim: reading and forgetting records, and storing those that no flight fetches.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// After this many consecutive timeouts of operations on records, the connection is replaced.
+/// After this many consecutive timeouts of operations on records, the connections are replaced.
 const MAX_BULK_TIMEOUTS: u32 = 3;
 
 /// The result of a lookup.
@@ -25,7 +25,7 @@ pub struct StoredRecord {
 }
 
 impl Cluster {
-    /// Returns the record of this key, unless it was purged.
+    /// Returns the record of this key. There is no record if it was purged.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -35,7 +35,7 @@ impl Cluster {
         Ok(StoredRecord { fence: number, record })
     }
 
-    /// Stores a record without a claim, for `keep`, unless it is too large.
+    /// Stores a record for `keep`, without a claim. Does not store it if it is too large.
     ///
     /// # Errors
     /// Redis is unavailable or full.
@@ -55,8 +55,9 @@ impl Cluster {
         self.check_bulk(stored).map(|()| PutResult::Stored).map_err(|_| Unavailable)
     }
 
-    /// Returns a record that was stored without a claim, and extends its life to `keep` from now on. The second value is the
-    /// number of the last purge of `part_of`, the meeting to which the record belongs.
+    /// Returns a record that was stored without a claim, and the number of the last purge of `part_of`, the meeting
+    /// that the record belongs to; 0 if there was none. Extends the record's life to `keep` from now, unless the server
+    /// remembers a purge of this meeting.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -86,8 +87,9 @@ impl Cluster {
         self.0.rejections.count(RedisValue::Record, 1);
     }
 
-    /// Handles the result of an operation on a record. A failure wakes the heartbeat, which finds out whether Redis is available.
-    /// It does not open the circuit breaker, because the shared quota should not depend on the transfer of a large record.
+    /// Handles the result of an operation on a record. After a failure, wakes the heartbeat, which checks whether Redis
+    /// is available. Does not open the circuit breaker, because the shared quota should not depend on the transfer of a
+    /// large record.
     pub(super) fn check_bulk<T>(&self, reply: Result<T, OpError>) -> Result<T, OpError> {
         let timeouts = match &reply {
             Err(OpError::TimedOut) => self.0.bulk_timeouts.get() + 1,

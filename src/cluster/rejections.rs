@@ -1,4 +1,4 @@
-//! Counts the values from Redis that were rejected, and logs each series of them once.
+//! Counts the values from Redis that were rejected, and logs the first value of each series.
 
 use std::{
     cell::Cell,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::metrics::{Metrics, RedisValue};
 
-/// After this time without a rejected value of a kind, the next one is logged again.
+/// If no value of a kind was rejected for this time, the next rejected value begins a new series and is logged.
 const QUIET: Duration = Duration::from_secs(60);
 
 pub(super) struct Rejections {
@@ -27,7 +27,7 @@ impl Rejections {
         Self { metrics: Arc::clone(metrics), last: Default::default() }
     }
 
-    /// Counts rejected values, and logs the first of a series.
+    /// Counts rejected values, and logs the first value of a series.
     pub(super) fn count(&self, kind: RedisValue, values: u64) {
         if values == 0 {
             return;

@@ -1,16 +1,17 @@
-//! Retries of an operation that failed because Redis was slow for a moment.
+//! Retries an operation that failed because Redis was slow for a moment.
 //!
-//! One slow operation opens the circuit breaker. Without retries, each flight that starts before the next heartbeat would fetch by
-//! itself, in every replica: on a busy machine, a batch of meetings was fetched three times. So an operation that decides which
-//! replica fetches waits for that heartbeat, at most about a second, and is repeated if the heartbeat succeeds.
+//! One slow operation opens the circuit breaker. Without retries, every flight that starts before the next heartbeat
+//! would fetch from Zoom without a claim. On a busy machine, a batch of meetings was once fetched three times. So an
+//! operation that decides which replica fetches waits for the next heartbeat, for at most about a second, and is
+//! repeated if the heartbeat succeeds.
 
 use std::pin::pin;
 
 use super::{Cluster, Unavailable, circuit_breaker::RedisStatus};
 
-/// If an operation fails this many times while heartbeats succeed, the server refuses it or is too slow for it, and
-/// further attempts are useless. With the default `redis.timeout` of 250 ms, eight timeouts take two seconds, which is
-/// less than two fetches of a page may take.
+/// The maximum number of attempts. If an operation fails this many times while heartbeats succeed, the server refuses
+/// the operation or is too slow for it, so further attempts would not help. With the default `redis.timeout` of 250 ms,
+/// eight timeouts take 2 s.
 const MAX_ATTEMPTS: u32 = 8;
 
 impl Cluster {
@@ -33,7 +34,8 @@ impl Cluster {
     async fn wait_for_recovery(&self) -> bool {
         let mut status = self.status();
         loop {
-            // Subscribes first, so that a heartbeat that succeeds between the check and the wait is not missed.
+            // Registers before the check, so that a heartbeat that succeeds between the check and the wait is not
+            // missed.
             let mut recovered = pin!(self.0.recovered.notified());
             recovered.as_mut().enable();
             if self.ensure_usable().is_ok() && self.0.client.is_connected() {

@@ -1,4 +1,5 @@
-//! Lua scripts on the server. A script is run by its digest, in one round trip. Its code is sent only if the server lacks it.
+//! Runs Lua scripts on the server. A script is run by its digest, in one round trip. Its code is sent only if the
+//! server lacks it.
 
 use redis::{
     Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, Value,
@@ -67,10 +68,11 @@ impl ScriptCall<'_> {
         self
     }
 
-    /// Runs the script once. A server that does not know the digest has done nothing, and gets the code.
+    /// Runs the script once. If the server does not know the digest, it has done nothing, and gets the code.
     ///
-    /// The second attempt is `EVAL` rather than `SCRIPT LOAD` followed by the digest. The server may forget the script between
-    /// those two, and then a claim would fail although Redis is available, and two replicas would fetch one meeting.
+    /// The code is sent with `EVAL` rather than with `SCRIPT LOAD` followed by `EVALSHA`. The server could forget the
+    /// script between those two commands. A claim would then fail although Redis is available, and two replicas would
+    /// fetch the same meeting.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         mut connection: MultiplexedConnection,

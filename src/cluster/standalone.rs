@@ -1,13 +1,14 @@
-//! When a process may call Zoom without Redis, and how often. Pure.
+//! Decides when a process may call Zoom without Redis, and how often. Pure.
 //!
-//! The other replicas may still have Redis, and use the entire limit until the server notices that this process is missing. From
-//! then on the server deals them the limit less this process's share (`quota.lua`), and only then may this process use its share.
-//! So the limit is kept during the change, whichever replica lost Redis. When Redis is back, the server keeps the share back
-//! until Zoom's second has passed after the last standalone call.
+//! The other replicas may still have Redis. They use the entire limit until the server notices that this process is
+//! missing. The server then subtracts this process's share from the limit (`quota.lua`), and only after that may this
+//! process use its share. The limit is therefore not exceeded during the change. When Redis is back, the server keeps
+//! the share subtracted until the last standalone call has left Zoom's second.
 //!
-//! Example with 36 calls a second and three replicas: the last request that can have reached Redis ended at 0 s. At 1.5 s the
-//! server notices that the replica is missing, and deals slots for 24 calls a second. Slots that it dealt before, up to 0.5 s
-//! ahead, are used by 2.0 s and leave Zoom's second by 3.05 s. From then on the replica makes 12 calls a second.
+//! Example: 36 calls a second are permitted, and there are three replicas. The last request of one replica that can
+//! have reached Redis ended at 0 s. At 1.5 s, the server notices that this replica is missing, and deals slots for 24
+//! calls a second. Slots that it dealt before, up to 0.5 s ahead, are used by 2.0 s, and those calls leave Zoom's
+//! second by 3.05 s. After that, the replica makes 12 calls a second.
 
 use std::{
     num::NonZeroU32,
@@ -16,9 +17,9 @@ use std::{
 
 /// `MISSING_AFTER` of `quota.lua`: the time after which the server counts a silent replica as missing.
 const NOTICED_AFTER: Duration = Duration::from_millis(1_500);
-/// `ZOOM_SECOND` of `quota.lua`: Zoom's second, and some slack.
+/// `ZOOM_SECOND` of `quota.lua`: the second over which Zoom counts calls, with some slack.
 const ZOOM_SECOND: Duration = Duration::from_millis(1_050);
-/// `AHEAD` of `quota.lua`: how far ahead slots are dealt.
+/// `AHEAD` of `quota.lua`: how far ahead of its time a slot is dealt.
 const DEALT_AHEAD: Duration = Duration::from_millis(500);
 /// `SECOND` of `quota.lua`: the time over which the calls of a second are spread.
 pub(super) const SPREAD: Duration = Duration::from_millis(1_040);
@@ -28,24 +29,26 @@ pub(super) const SPREAD: Duration = Duration::from_millis(1_040);
 pub enum Mode {
     /// With slots from Redis.
     Shared,
-    /// Not at all before this time.
+    /// Not before this time.
     Waiting(Instant),
     /// Within its own share, without Redis.
     Standalone,
 }
 
-/// This process's share of the limits, for times without Redis.
+/// This process's share of the limits, which applies while Redis is unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalShare {
     /// The permitted calls in a second.
     pub per_second: NonZeroU32,
-    /// The minimum interval between two calls, if fewer calls a second are permitted than there are replicas; otherwise 0.
+    /// The minimum interval between two calls if fewer calls a second are permitted than there are replicas; zero
+    /// otherwise.
     pub apart: Duration,
 }
 
 impl LocalShare {
-    /// Returns one replica's share of `permitted` calls a second. Example: 36 calls and 5 replicas make 7 a second; 2 calls and 5
-    /// replicas make one call every 1.04 s × 5 / 2 = 2.6 s.
+    /// Returns one replica's share of `permitted` calls a second. Example: there are 5 replicas. If 36 calls a second
+    /// are permitted, each replica may make 7. If 2 are permitted, each replica may make one call every 1.04 s × 5 / 2
+    /// = 2.6 s.
     pub fn of(permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
         if let Some(per_second) = NonZeroU32::new(permitted.get() / replicas) {
             return Self { per_second, apart: Duration::ZERO };
@@ -54,16 +57,16 @@ impl LocalShare {
         Self { per_second: NonZeroU32::MIN, apart }
     }
 
-    /// Returns one replica's share of the calls that are left of a day in which `used` calls are counted.
+    /// Returns one replica's share of the calls that are left today, if `used` of the `permitted` calls are counted.
     pub(crate) fn of_day(permitted: u64, used: u64, replicas: NonZeroU32) -> u64 {
         permitted.saturating_sub(used) / u64::from(replicas.get())
     }
 }
 
-/// Tracks until when the server may count this process as present. During that time, the server may assign this process's share
-/// to the others, so the process must not call on its own.
+/// Tracks until when the server may count this process as present. Until then, the server may deal this process's share
+/// to the other replicas, so this process must not call on its own.
 pub(crate) struct Presence {
-    /// The last moment at which a request that has ended can have taken effect.
+    /// The latest time at which a finished request can have taken effect.
     counted_until: Instant,
     in_flight: u32,
     /// The latest deadline of the requests in flight.
@@ -73,7 +76,8 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// A process that starts now waits as if it had been present, because it may replace one that has just ended.
+    /// A process that starts now waits as if it had been present until now, because it may replace a process that has
+    /// just ended.
     pub(crate) fn new(now: Instant, permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
         let dealt = DEALT_AHEAD.max(SPREAD.saturating_mul(replicas.get()) / permitted.get());
         let wait = NOTICED_AFTER + ZOOM_SECOND + dealt;
@@ -87,7 +91,8 @@ impl Presence {
         self.in_flight += 1;
     }
 
-    /// Records the end of a request that can have taken effect until this moment; `None` if it had no effect.
+    /// Records the end of a request. `until` is the latest time at which it can have taken effect; `None` if it had no
+    /// effect.
     pub(crate) fn on_end(&mut self, until: Option<Instant>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.counted_until = until.map_or(self.counted_until, |until| self.counted_until.max(until));
@@ -97,7 +102,7 @@ impl Presence {
         self.last_standalone_call = self.last_standalone_call.max(Some(now));
     }
 
-    /// Returns how long this process's share is still in use: until Zoom's second has passed after its last standalone call.
+    /// Returns how long this process's share is still in use: until its last standalone call has left Zoom's second.
     pub(crate) fn share_in_use_for(&self, now: Instant) -> Duration {
         let free = self.last_standalone_call.map(|last| last + ZOOM_SECOND);
         free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now))

@@ -1,6 +1,8 @@
-//! The access token as the content of a record. Replicas share it, so that a rollout does not request one for each replica. Pure.
+//! The access token as the content of a record. Replicas share the token, so that a rollout does not request one for
+//! each replica. Pure.
 //!
-//! It is shared only if records are encrypted, because a stolen token gives access to more than everything else in Redis.
+//! The token is shared only if records are encrypted, because a stolen token would give access to much more than Redis
+//! contains.
 
 use std::time::Instant;
 
@@ -19,7 +21,7 @@ struct EncodedToken {
     use_until: Micros,
 }
 
-/// A token for other replicas. It is secret, so it implements neither `Debug` nor `Serialize`.
+/// An access token for other replicas. It is secret, so it implements neither `Debug` nor `Serialize`.
 pub(crate) struct TokenRecord {
     pub(crate) text: String,
     pub(crate) renew_from: Instant,
@@ -33,7 +35,8 @@ impl TokenRecord {
             renew_from: clock.at(self.renew_from),
             use_until: clock.at(self.use_until),
         };
-        // This cannot fail, because it serializes only text and numbers. If it did, the others would find no token.
+        // This cannot fail, because only text and numbers are serialized. If it did, the other replicas would find no
+        // token.
         serde_json::to_vec(&encoded).unwrap_or_default()
     }
 
@@ -53,7 +56,7 @@ impl Cluster {
         self.0.config.cipher.is_some()
     }
 
-    /// Returns the key of the access token for these credentials; `None` if it is not shared.
+    /// Returns the key of the access token for these credentials; `None` if access tokens are not shared.
     pub(crate) fn access_token_key(&self, credentials: &[&str]) -> Option<RecordKey> {
         let cipher = self.0.config.cipher.as_deref()?;
         Some(RecordKey::access_token(&cipher.name(credentials)))

@@ -1,4 +1,4 @@
-//! One connection to a node. This module opens it, rather than the client library, so that replies are measured before the library
+//! Opens one connection to a node. The client library does not open it, so that replies are measured before the library
 //! buffers them.
 
 use std::{
@@ -47,7 +47,7 @@ pub(super) async fn connect(
             let stream = tls.connect(name, dial(host, *port).await?).await?;
             drive(stream, login, largest, config).await
         }
-        // `Address` has no other kinds.
+        // `Address` makes no other kinds.
         _ => Err((ErrorKind::InvalidClientConfig, "not an address on the network").into()),
     }
 }
@@ -69,7 +69,7 @@ async fn drive(
     Ok((connection, Driver(actix_rt::spawn(driver).abort_handle())))
 }
 
-/// Fails reads as soon as a reply is too large.
+/// A stream whose reads fail as soon as a reply is too large or malformed.
 struct Measured<S> {
     stream: S,
     meter: ReplyMeter,
