@@ -1,7 +1,8 @@
 //! Failures to get a snapshot. The fetcher returns them, the cache keeps them, and `http::problem` describes them to
 //! callers.
 //!
-//! A failure has no status code and no text of ours: only what happened, when to retry, and Zoom's response.
+//! A failure contains neither an HTTP status nor a text for callers, only the reason, when to retry, and Zoom's
+//! response.
 
 mod redactor;
 
@@ -12,12 +13,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::redactor::{RedactedText, Redactor};
 
 vocabulary! {
-    /// The reason of a failure. The word is the problem's `code`, also in traces and in messages between replicas.
+    /// The reason of a failure. Its word is the `code` of the problem that callers get, and also appears in traces and
+    /// in messages between replicas.
     pub enum Reason {
         /// Zoom has no such meeting.
         MeetingNotFound = "meeting_not_found",
-        /// Zoom refuses the id as not of the requested kind or, if none was requested, as neither a meeting's nor a
-        /// webinar's.
+        /// Zoom says that the id is not of the requested kind. If no kind was requested, it is neither a meeting's nor
+        /// a webinar's.
         NotAMeeting = "not_a_meeting",
         /// Zoom no longer has the meeting's data, which it keeps for at most a year.
         MeetingTooOld = "meeting_too_old",
@@ -27,13 +29,14 @@ vocabulary! {
         ZoomRejectedCredentials = "zoom_rejected_credentials",
         /// No connection, a server error, or a response that is not a complete page.
         ZoomFailed = "zoom_failed",
-        /// No call can be made within the caller's wait, because of our limit per second or a 429 of Zoom's.
+        /// No call can be made while the caller waits, because of our per-second limit or a 429 from Zoom.
         ZoomRateLimited = "zoom_rate_limited",
         /// The day's calls are used up.
         ZoomDailyQuotaSpent = "zoom_daily_quota_spent",
-        /// The flight goes on, but takes longer than the caller can wait.
+        /// The fetch takes longer than the caller can wait.
         StillFetching = "still_fetching",
-        /// Too many calls wait for a permit, or there is no memory for another fetch, or no thread for a view in time.
+        /// Too many calls wait for a permit, there is no memory for another fetch, or no thread became free in time to
+        /// make a view.
         Overloaded = "overloaded",
         /// This process is about to stop.
         ShuttingDown = "shutting_down",
@@ -45,7 +48,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// The cause of a [`Reason::ZoomFailed`] that another call would only repeat.
+    /// The cause of a [`Reason::ZoomFailed`] that another call would not change.
     pub enum Lasting {
         /// Zoom rejects the request for a reason that no other [`Reason`] describes.
         Refused = "refused",
@@ -53,7 +56,7 @@ vocabulary! {
         TooLarge = "too_large",
         /// Zoom's paging of the meeting does not end.
         EndlessPages = "endless_pages",
-        /// Zoom's token for the meeting's next page cannot be sent back.
+        /// Zoom's token for the meeting's next page is too long to be sent back.
         PageToken = "page_token",
     }
 }
@@ -75,37 +78,37 @@ vocabulary! {
         PerMinute = "calls_per_minute",
         /// `calls_per_day` in the callers' file.
         PerDay = "calls_per_day",
-        /// Its share of the day: the calls that are left are reserved for other callers.
+        /// The caller's share of the day. The remaining calls are reserved for other callers.
         Share = "share",
-        /// A tenth of its share, because most of its last fetches were for meetings that do not exist.
+        /// A tenth of the caller's share, because most of its last fetches were for meetings that do not exist.
         NotFound = "not_found",
     }
 }
 
 vocabulary! {
-    /// The cause of a refusal: a limit of ours, a limit of Zoom's, or our credentials.
+    /// The cause of a refusal: one of our limits, one of Zoom's limits, or our credentials.
     pub enum RefusedBy {
-        /// Ours: no permit within the caller's wait.
+        /// Our limit: no permit is available while the caller waits.
         BudgetSecond = "budget_second",
-        /// Ours: no permits left today.
+        /// Our limit: no permits are left today.
         BudgetDay = "budget_day",
-        /// Ours: [`Reason::Overloaded`].
+        /// Our limit: [`Reason::Overloaded`].
         Queue = "queue",
-        /// Ours: the caller reached its own limit.
+        /// Our limit: the caller has reached one of its own limits.
         Caller = "caller",
-        /// Zoom's: a 429 for the calls per second.
+        /// Zoom's limit: a 429 for the calls per second.
         ZoomSecond = "zoom_second",
-        /// Zoom's: a 429 for the calls per day.
+        /// Zoom's limit: a 429 for the calls per day.
         ZoomDay = "zoom_day",
         /// Zoom rejects our credentials.
         Credentials = "credentials",
     }
 }
 
-/// An error response of Zoom. Callers get it, so that they can quote it to Zoom's support.
+/// Zoom's response to a failed call. Callers get it, so that they can quote it to Zoom's support.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ZoomError {
-    /// The HTTP status, which often misleads.
+    /// The HTTP status, which is often misleading.
     pub(crate) status: u16,
     pub(crate) code: Option<i64>,
     pub(crate) message: Option<RedactedText>,
@@ -118,8 +121,8 @@ impl ZoomError {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }
 
-    /// Returns the part that a caller with hidden fields may see. A message of Zoom's can contain anything, so it is
-    /// hidden like an unknown field.
+    /// Returns the part that a caller with hidden fields may see. Zoom's message can contain anything, so it is hidden
+    /// like an unknown field.
     pub(crate) fn without_message(&self) -> Self {
         Self { message: None, ..self.clone() }
     }
@@ -134,12 +137,12 @@ impl ZoomError {
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
-    /// Set if another call would fail the same way for a cause that `reason` does not name.
+    /// Set if another call would fail in the same way, for a cause that `reason` does not name.
     pub(crate) lasting: Option<Lasting>,
     /// The limit of a [`Reason::CallerOverLimit`].
     pub(crate) caller_limit: Option<CallerLimit>,
     pub(crate) retry_at: Option<Instant>,
-    /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
+    /// Zoom's response, if there was one. It is shared, because every waiting caller gets the failure.
     pub(crate) zoom: Option<Arc<ZoomError>>,
 }
 
@@ -148,7 +151,7 @@ impl Failure {
         Self { reason, lasting: None, caller_limit: None, retry_at: None, zoom: None }
     }
 
-    /// Makes a [`Reason::ZoomFailed`] that another call would only repeat.
+    /// Makes a [`Reason::ZoomFailed`] that another call would not change.
     pub(crate) fn lasting(lasting: Lasting) -> Self {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
@@ -172,8 +175,8 @@ impl Failure {
         self.retry_at.is_some_and(|at| now < at)
     }
 
-    /// Returns the limit or the rejected credentials that caused this failure; `None` if neither did. A rate limit is
-    /// Zoom's if the failure has a response of Zoom's, else ours.
+    /// Returns the limit that caused this failure, or that rejected credentials caused it; `None` if neither did. A
+    /// rate limit is Zoom's if the failure has a response from Zoom, and ours otherwise.
     pub(crate) fn refused_by(&self) -> Option<RefusedBy> {
         match (self.reason, self.zoom.is_some()) {
             (Reason::ZoomRateLimited, false) => Some(RefusedBy::BudgetSecond),

@@ -1,8 +1,8 @@
 //! The metrics of the service and of its process, in the Prometheus text format.
 //!
-//! No label contains input. The values of most labels are the words of an enum, which `vocabulary!` declares in
-//! `metrics/labels.rs` or in the module that the word belongs to. The others are status codes, codes of problems, the version,
-//! and the names of callers, which come from the validated callers' file.
+//! No label contains unvalidated input. The values of most labels are the words of an enum, which `vocabulary!`
+//! declares in `metrics/labels.rs` or in the module that the words belong to. The names of callers and issuers come
+//! from the validated callers' file.
 
 mod labels;
 mod table;
@@ -18,10 +18,11 @@ use crate::failure::LimitKind;
 
 pub(crate) struct CallerGauges<'a> {
     pub(crate) name: &'a str,
-    /// The number of its queued calls, and how long the oldest has waited.
+    /// The number of the caller's queued calls.
     pub(crate) waiting: usize,
+    /// How long the oldest of these calls has waited.
     pub(crate) oldest: Duration,
-    /// Its calls of the day: used, reserved, and its share by weight.
+    /// The caller's calls of the day: used calls, reserved calls, and its share by weight.
     pub(crate) day_calls: (u64, f64, f64),
 }
 
@@ -36,7 +37,8 @@ impl Metrics {
         self.zoom_calls.with_label_values(&[result.as_str()]).inc();
     }
 
-    /// Sets whether Redis is in use. The metrics of Redis appear with the first call, so that there are none without Redis.
+    /// Sets whether Redis is in use. The first call makes the metrics of Redis appear, so that they do not exist
+    /// without Redis.
     pub(crate) fn redis_up(&self, up: bool) {
         self.redis_up.set(i64::from(up));
         self.show_redis();
@@ -54,13 +56,13 @@ impl Metrics {
         self.cooldown_active.with_label_values(&[kind.as_str()]).set(i64::from(active));
     }
 
-    /// Adds a caller's counters with 0, because a rate needs a sample before the first call.
+    /// Adds a caller's counters with the value 0, because a rate needs a sample before the first call.
     pub(crate) fn init_caller(&self, name: &str) {
         self.caller_calls.with_label_values(&[name]).inc_by(0);
         self.caller_refusals.with_label_values(&[name]).inc_by(0);
     }
 
-    /// Sets the gauges of each caller. Call it right before the metrics are read.
+    /// Sets the gauges of each caller. Call this right before the metrics are read.
     pub(crate) fn set_callers<'a>(&self, callers: impl Iterator<Item = CallerGauges<'a>>) {
         // Callers that are no longer in the callers' file disappear.
         self.caller_permits_queued.reset();

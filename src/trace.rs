@@ -1,9 +1,9 @@
-//! Spans of requests, flights, waits for a permit, and calls to Zoom. They are sent to an OTLP/HTTP collector if
-//! `telemetry.otlp_endpoint` is set. Otherwise no span is made.
+//! Makes spans of requests, flights, waits for a permit, and calls to Zoom. Sends them to an OTLP/HTTP collector if
+//! `telemetry.otlp_endpoint` is set. Otherwise no spans are made.
 //!
-//! Only this module uses OpenTelemetry. There is no "current span", because a request, its flight and its calls run on different
-//! threads. A parent is passed on as a small value. The code that sets an attribute is responsible for its content, as with the
-//! log: no secret, no meeting, no participant's data.
+//! Only this module uses OpenTelemetry. There is no "current span", because a request and its flight run on different
+//! threads. Instead, the parent of a span is passed as a [`TraceContext`]. The code that sets an attribute is
+//! responsible for its content, which must not contain a secret, a meeting's id or a participant's data.
 
 mod collector;
 mod context;
@@ -31,17 +31,17 @@ pub use self::context::TraceContext;
 use self::{collector::Collector, dropped::DropCounter};
 use crate::egress::{MoreRoots, Proxy};
 
-/// The maximum number of spans that wait to be sent, which take at most about 4 MB. More are dropped.
+/// The maximum number of spans that wait to be sent. They take at most about 4 MB. Further spans are dropped.
 const MAX_QUEUE: usize = 4_096;
 const MAX_BATCH: usize = 512;
-/// How long a span waits for others to be sent with it.
+/// How long a span waits for other spans to be sent with it.
 const SEND_INTERVAL: Duration = Duration::from_secs(1);
-/// The maximum time for sending the last spans at shutdown.
+/// The maximum time to send the last spans at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The collector of spans, and the way to it.
+/// The collector of spans, and how to connect to it.
 pub struct TraceConfig {
-    /// The base URL of an OTLP/HTTP collector; `None` for no spans.
+    /// The base URL of an OTLP/HTTP collector. If `None`, no spans are made.
     pub otlp_endpoint: Option<Url>,
     /// The proxy for this URL.
     pub proxy: Option<Proxy>,
@@ -49,11 +49,11 @@ pub struct TraceConfig {
     pub more_roots: MoreRoots,
 }
 
-/// Makes spans, if there is a collector. It is cheap to clone and can be used from any thread.
+/// Makes spans if there is a collector. It is cheap to clone, and works on any thread.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<(SdkTracer, DropCounter)>);
 
-/// Owns the thread that sends the spans.
+/// Owns the thread that sends the spans, if there is a collector.
 pub(crate) struct TracerGuard(Option<SdkTracerProvider>);
 
 /// Starts the thread that sends spans, if there is a collector.
@@ -110,12 +110,12 @@ impl Tracer {
     }
 }
 
-/// A span in progress, which ends when it is dropped. The default is no span, and its methods do nothing.
+/// A span in progress. It ends when it is dropped. The methods of the default value do nothing.
 #[must_use = "a span ends when it is dropped"]
 #[derive(Default)]
 pub(crate) struct Span(Option<Box<CountedSpan>>);
 
-/// A span whose end is counted, if it is sampled.
+/// A span that is counted in `drops` when it ends, if it is sampled.
 struct CountedSpan {
     span: SdkSpan,
     drops: DropCounter,
@@ -136,7 +136,8 @@ impl Span {
         }
     }
 
-    /// Marks the span as failed. `error_type` is a status or a word of a fixed list, as in the log and the metrics.
+    /// Marks the span as failed. `error_type` is an HTTP status or a word of a fixed list, as in the log and the
+    /// metrics.
     pub(crate) fn fail(&mut self, error_type: impl Display) {
         if let Some(CountedSpan { span, .. }) = self.0.as_deref_mut() {
             let error_type = error_type.to_string();
@@ -145,7 +146,7 @@ impl Span {
         }
     }
 
-    /// Adds a link to a related span that is neither parent nor child.
+    /// Adds a link to a related span that is neither the parent nor a child.
     pub(crate) fn link(&mut self, other: TraceContext) {
         if let (Some(CountedSpan { span, .. }), Some(other)) = (self.0.as_deref_mut(), other.0) {
             span.add_link(other, Vec::new());
@@ -158,7 +159,8 @@ impl Span {
     }
 }
 
-/// Links the span of a request with that of the flight for which it waits, which another request may have started.
+/// Links the span of a request to the span of the flight that the request waits for. Another request may have started
+/// the flight.
 #[derive(Clone, Default)]
 pub struct FlightLink {
     request: TraceContext,
@@ -166,7 +168,7 @@ pub struct FlightLink {
 }
 
 impl FlightLink {
-    /// Returns the link of a request; `None` without a collector.
+    /// Returns the link for a request's span; `None` if there is no collector.
     pub(crate) fn of(span: &Span) -> Option<Self> {
         let joined = span.0.is_some().then(Arc::default)?;
         Some(Self { request: span.context(), joined: Some(joined) })
@@ -179,12 +181,12 @@ impl FlightLink {
     /// Records that the request waits for a flight of another request.
     pub(crate) fn join(&self, flight: TraceContext) {
         if let Some(joined) = &self.joined {
-            // This cannot fail, because a request waits for only one flight.
+            // This cannot fail, because a request joins at most one flight.
             joined.set(flight).ok();
         }
     }
 
-    /// Returns the flight that the request joined, if any.
+    /// Returns the context of the flight that the request joined; the default if it joined none.
     pub(crate) fn joined(&self) -> TraceContext {
         self.joined.as_ref().and_then(|joined| joined.get().cloned()).unwrap_or_default()
     }

@@ -1,8 +1,8 @@
 //! Removes our secrets from the texts of Zoom and its token endpoint.
 //!
-//! A response may repeat parts of its request: an access token, a client secret, an `Authorization` header. Every text
-//! of Zoom's that is shown is a [`RedactedText`]. Only a [`Redactor`], which has every secret that was sent, turns
-//! Zoom's text into one.
+//! A response may repeat parts of its request: an access token, a client secret, an `Authorization` header. Zoom's
+//! texts are therefore shown only as [`RedactedText`]. Only a [`Redactor`], which knows the secrets that requests
+//! contain, makes it from Zoom's text.
 
 mod runs;
 mod unescape;
@@ -18,12 +18,13 @@ use self::{runs::Runs, unescape::flat};
 
 /// The maximum length of a text that is shown, in characters.
 const LONGEST_SHOWN: usize = 300;
-/// The number of characters of a text that are searched: enough that [`LONGEST_SHOWN`] of them are left after
-/// redaction.
+/// The number of characters of a text that are read and searched. It is much larger than [`LONGEST_SHOWN`], because
+/// redaction shortens the text.
 const LONGEST_READ: usize = 8 * 1024;
-/// The longest word that is shown, in bytes: Zoom's longest scopes have 60 letters, its access tokens 300 and more.
+/// The longest word that is shown, in bytes. Zoom's longest scopes have 60 letters, and its access tokens have 300 or
+/// more.
 const LONGEST_WORD: usize = 100;
-/// The number of secrets of each kind that are kept. We no longer send older ones, so no response contains them.
+/// The number of secrets that are kept of each kind. Older secrets are no longer sent, so no response contains them.
 const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
 
@@ -61,14 +62,16 @@ pub(crate) struct Redactor(Arc<Mutex<KnownSecrets>>);
 #[derive(Default)]
 struct KnownSecrets {
     configured: Vec<Box<str>>,
-    /// These have a list of their own, because a new one comes every hour and would displace the configured secrets.
+    /// Access tokens have a list of their own. A new one is issued every hour, so they would displace the configured
+    /// secrets.
     access_tokens: Vec<Box<str>>,
     runs: Runs,
 }
 
 impl Redactor {
-    /// Adds a configured secret. It is redacted from now on, and so is every part of it of at least eight bytes: in
-    /// upper or lower case, percent-encoded, escaped as in JSON or HTML, in base64 and in hexadecimal.
+    /// Adds a configured secret. From now on, the secret is redacted, and so is every part of it that has at least
+    /// eight bytes. It is found in upper and lower case, percent-encoded, escaped as in JSON or HTML, in base64 and in
+    /// hexadecimal.
     pub(crate) fn learn(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.configured);
     }
@@ -78,8 +81,8 @@ impl Redactor {
         self.secrets().learn(secret, |secrets| &mut secrets.access_tokens);
     }
 
-    /// Returns the part of a text that may be shown. It is redacted before it is shortened, because the beginning of a
-    /// cut secret would not be recognized.
+    /// Returns the part of a text that may be shown. The text is redacted before it is shortened, because a secret that
+    /// was cut might not be recognized.
     pub(crate) fn redact(&self, text: &str) -> RedactedText {
         RedactedText(shortened(&self.remove_secrets(&flat(text, LONGEST_READ))).into())
     }
@@ -126,7 +129,7 @@ impl KnownSecrets {
     }
 }
 
-/// Returns the beginning of the text, without URLs and without words so long that they can only be keys or tokens.
+/// Returns the beginning of the text, without URLs, and without long words, which may be keys or tokens.
 fn shortened(text: &str) -> String {
     let fits = |word: &str| !word.contains("://") && word.len() <= LONGEST_WORD;
     let words: Vec<_> = text.split(' ').map(|word| if fits(word) { word } else { LEFT_OUT }).collect();
@@ -190,7 +193,7 @@ mod tests {
         redactor.learn("configured");
         for number in 0..=MOST_SECRETS {
             redactor.learn_access_token(&format!("{number:03}-token"));
-            // Added again, it is no longer the oldest.
+            // A token that is added again is no longer the oldest.
             redactor.learn_access_token("000-token");
         }
         let shown = redactor.redact("configured 000-token 001-token 002-token");
@@ -220,7 +223,7 @@ mod tests {
         ] {
             assert_eq!(redactor.redact(text).as_str(), expected, "{text}");
         }
-        // The URL-safe alphabet, and characters of several bytes.
+        // The URL-safe alphabet of base64, and characters of several bytes.
         let redactor = Redactor::default();
         redactor.learn("???>>>ééé~~~");
         let forms = "<Pz8_Pj4-w6nDqcOpfn5-> <Pz8/Pj4+w6nDqcOpfn5+> <é???>>>éx>";

@@ -13,7 +13,8 @@ vocabulary! {
         Collapsed = "collapsed",
         /// A 304, because the caller already has the snapshot.
         NotModified = "not_modified",
-        /// This service rejected the request: invalid input, no valid key, a spent quota, a full queue, a drain.
+        /// This service rejected the request, for example because of invalid input, no valid key, a spent quota, a full
+        /// queue or a shutdown.
         Refused = "refused",
         /// Zoom refused the call, failed, or did not respond in time, or the caller disconnected.
         Failed = "failed",
@@ -23,7 +24,7 @@ vocabulary! {
 vocabulary! {
     /// Why the service ended a connection because of its peer.
     pub enum ConnectionRefusal {
-        /// The bytes are not an HTTP request, or are an ambiguous one.
+        /// The bytes are not a valid HTTP request, or the request is ambiguous.
         Malformed = "malformed",
         /// The head of a request was too long.
         HeadTooLong = "head_too_long",
@@ -57,7 +58,7 @@ vocabulary! {
     pub enum RenewalResult {
         /// Zoom issued a new token.
         Ok = "ok",
-        /// Another replica's token is used.
+        /// This replica uses another replica's token.
         Shared = "shared",
         /// Zoom rejected the credentials.
         Refused = "refused",
@@ -67,11 +68,11 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// A kind of value from Redis that can be out of bounds and is then ignored, in metrics and logs.
+    /// A kind of value from Redis, in metrics and logs. A value that is out of bounds is ignored.
     pub enum RedisValue {
         /// A field of the shared quota, or of a replica in it.
         Quota = "budget",
-        /// A claim, or the number of a claim, a record or a purge.
+        /// A claim, or the fencing number of a claim, a record or a purge.
         Fence = "fence",
         /// A record that is too large or corrupt, or has impossible content.
         Record = "record",
@@ -101,7 +102,7 @@ pub enum CallResult {
     TimedOut,
     /// There was no connection, or the response was incomplete.
     NotReached(Cause),
-    /// Zoom sent a server error, any other error, or a response that is not a page.
+    /// Any other error: for example, a server error, a response that is not a page, or no memory for the response.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! The table of all metrics. For a new one, follow the checklist in CONTRIBUTING.md.
+//! The table of all metrics. To add a metric, follow the checklist in CONTRIBUTING.md.
 
 use std::sync::Once;
 
@@ -10,8 +10,8 @@ use prometheus::{
 use super::labels::{CallResult, ConnectionRefusal, RedisValue, RenewalResult};
 use crate::failure::{LimitKind, RefusedBy};
 
-/// A hit takes a few microseconds, and a miss some hundred milliseconds for each page. A request waits for its flight
-/// for at most `server.wait`, which is 12 s by default.
+/// A hit takes a few microseconds, and a miss takes some hundred milliseconds for each page. A request waits for its
+/// flight for at most `server.wait`, which is 12 s by default.
 const REQUEST_BUCKETS: [f64; 19] = [
     1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 20.0,
@@ -30,7 +30,7 @@ struct Buckets {
     count: usize,
 }
 
-/// Makes a metric of one of the crate's types.
+/// Makes a metric of one of the types of the `prometheus` crate.
 macro_rules! metric {
     (Histogram, $name:literal, $help:literal, $buckets:expr) => {{
         let Buckets { first, factor, count } = $buckets;
@@ -48,7 +48,8 @@ macro_rules! metric {
     };
 }
 
-/// Declares [`Metrics`], with each metric's field, type, name, help text, and labels or buckets.
+/// Declares [`Metrics`]. Each metric has a field, a type, a name, a help text, and labels or buckets if its type needs
+/// them.
 macro_rules! metrics {
     ($($field:ident: $type:ident = $name:literal, $help:literal $(, $extra:expr)?;)*) => {
         /// Every metric of the service.
@@ -145,12 +146,13 @@ metrics! {
 }
 
 impl Metrics {
-    /// Sets the values that are not 0 at start, and adds a counter with 0 for each value of a label, because a rate misses the
-    /// first event if there is no sample before it.
+    /// Sets the gauges that are not 0 at the start. Adds a counter with the value 0 for each value of a label, because
+    /// a rate misses the first event if there is no sample before it.
     ///
-    /// Three counters appear with their first event: `requests_total`, because most pairs of outcome and status cannot occur, and
-    /// `stale_answers_total` and `values_unparsed_total`, because their labels have values of `http` and `clean`, which this module
-    /// does not import. `caller_calls_total` and `caller_refusals_total` are added when the callers' file is read.
+    /// Three counters appear only with their first event. For `requests_total`, most pairs of outcome and status cannot
+    /// occur. For `stale_answers_total` and `values_unparsed_total`, the values of the labels are defined in `http` and
+    /// `clean`, which this module does not import. `caller_calls_total` and `caller_refusals_total` are added when the
+    /// callers' file is read.
     fn initialize(&self) {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.live_fresh_stretch.set(1.0);

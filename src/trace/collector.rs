@@ -1,6 +1,8 @@
-//! Sends spans to a collector by OTLP over HTTP, in protobuf. This runs on the library's batch thread, which may block.
+//! Sends spans to a collector with OTLP over HTTP, as protobuf. This runs on the library's batch thread, which may
+//! block.
 //!
-//! There are no retries: spans that the collector rejects are lost. Changes of the collector's state are logged.
+//! Spans that the collector does not accept are lost, because there are no retries. Changes of the collector's state
+//! are logged.
 
 use std::{
     future::ready,
@@ -26,7 +28,7 @@ use url::Url;
 use super::dropped::DropCounter;
 use crate::egress::{MoreRoots, Proxy};
 
-/// The maximum time for sending one batch. The queue fills meanwhile, and when it is full, spans are dropped.
+/// The maximum time to send one batch. The queue can fill in this time. When it is full, spans are dropped.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// The minimum interval between two log lines about the collector's state.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -48,12 +50,13 @@ pub(super) struct Collector {
 enum CollectorState {
     #[default]
     Healthy,
-    /// The collector accepts batches, but more spans are dropped meanwhile.
+    /// The collector accepts batches, but spans were dropped since the last batch because the queue was full.
     Slow,
     Failing,
 }
 
-/// The last logged state, and the time of that line.
+/// The state in the last log line, the time of that line, and the number of spans that were dropped up to the last
+/// batch.
 #[derive(Debug, Default)]
 struct Reported {
     state: CollectorState,
@@ -62,7 +65,7 @@ struct Reported {
 }
 
 impl Collector {
-    /// `base` is the base URL, which may end with [`PATH`].
+    /// Makes a collector. `base` is the base URL, with or without [`PATH`].
     pub(super) fn new(base: &Url, proxy: Option<&Proxy>, more_roots: &MoreRoots, drops: DropCounter) -> Self {
         let base = base.as_str().trim_end_matches('/');
         let agent = Agent::config_builder()
@@ -101,7 +104,7 @@ impl Collector {
         }
     }
 
-    /// Logs a change of the state, but at most one in [`LOG_INTERVAL`].
+    /// Logs the state if it has changed, but at most once in [`LOG_INTERVAL`].
     fn report(&self, sent: &Result<(), String>) {
         // No code that holds the lock can panic halfway through a change.
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,7 +16,7 @@ const TRACEPARENT: &str = "traceparent";
 const LENGTH: usize = 55;
 const DASHES: [usize; 3] = [2, 35, 52];
 
-/// The identity of a span, for its children and links. The default is no span.
+/// The identity of a span, for its children and for links. The default value identifies no span.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TraceContext(pub(super) Option<SpanContext>);
 
@@ -35,7 +35,7 @@ impl TraceContext {
         Self::of(context.span().span_context())
     }
 
-    /// Returns the `traceparent` of a request that this span sends.
+    /// Returns the `traceparent` header for a request that is sent within this span; `None` for the default value.
     pub(crate) fn traceparent(&self) -> Option<String> {
         let mut headers = HashMap::new();
         TraceContextPropagator::new().inject_context(&self.clone().into_context(), &mut headers);
@@ -47,8 +47,8 @@ impl TraceContext {
     }
 }
 
-/// Checks the form, because the propagator also accepts shortened ids, signs and white space, which the standard forbids. From
-/// version 01 on, more fields may follow the flags.
+/// Checks the form of a `traceparent`. The propagator alone would also accept shortened ids, signs and white space,
+/// which the standard forbids. In versions after 00, more fields may follow the flags.
 fn is_well_formed(text: &str) -> bool {
     let Some((known, rest)) = text.as_bytes().split_at_checked(LENGTH) else { return false };
     let is_in_place = |(at, byte): (usize, &u8)| match byte {

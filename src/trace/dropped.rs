@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Compares the spans that ended with those that left the queue.
+/// Compares the number of spans that have ended with the number of spans that left the queue.
 #[derive(Debug, Clone)]
 pub(super) struct DropCounter {
-    /// The number of spans that have ended and were not sent: those in the queue, and the dropped ones.
+    /// The number of spans that have ended and were not sent: the spans in the queue, and the dropped spans.
     unsent: Arc<AtomicU64>,
     queue_size: u64,
 }
@@ -27,8 +27,8 @@ impl DropCounter {
         self.unsent.fetch_sub(spans as u64, Ordering::Relaxed);
     }
 
-    /// Returns a lower bound of the dropped spans: those that were not sent and do not fit the queue. Example: if 10,000 spans
-    /// have ended and 2,000 were sent, a queue of 4,096 has dropped at least 3,904.
+    /// Returns a lower bound of the number of dropped spans: the unsent spans minus the size of the queue. Example: if
+    /// 10,000 spans have ended and 2,000 were sent, a queue of 4,096 has dropped at least 3,904.
     pub(super) fn dropped(&self) -> u64 {
         self.unsent.load(Ordering::Relaxed).saturating_sub(self.queue_size)
     }

@@ -1,4 +1,4 @@
-//! Finds parts of secrets in a text: every run of eight bytes, anywhere. Pure.
+//! Finds parts of secrets in a text: any eight consecutive bytes of a secret, anywhere in the text. Pure.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -9,13 +9,13 @@ use base64::{
 
 use super::unescape::{Escaping, Unescaped, flat};
 
-/// This many consecutive bytes of a secret are redacted anywhere. Fewer do not help an attacker, and occur in unrelated
-/// words, too.
+/// This many consecutive bytes of a secret are redacted anywhere in a text. Fewer bytes do not help an attacker, and
+/// also occur in unrelated words.
 const RUN: usize = 8;
-/// The shortest secret that is redacted, in bytes: shorter ones occur in too many words.
+/// The shortest secret that is redacted, in bytes. Shorter secrets occur in too many words.
 const SHORTEST_SECRET: usize = 4;
-/// The shortest beginning of a secret that is redacted at the end of a text, in bytes: the text may have been cut
-/// there.
+/// The shortest beginning of a secret that is redacted at the end of a text, in bytes, because the text may have been
+/// cut there.
 pub(super) const SHORTEST_BEGINNING: usize = 6;
 
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Runs {
         }
     }
 
-    /// Returns the ranges of the text to redact, in order. Some may overlap.
+    /// Returns the ranges of the text to redact, sorted by their start. Ranges may overlap.
     pub(super) fn places_in(&self, text: &str) -> Vec<Range<usize>> {
         let forms = [Escaping::None, Escaping::Once, Escaping::Repeated];
         let forms = forms.map(|escaping| Unescaped::new(text, escaping));
@@ -71,8 +71,8 @@ impl Runs {
     }
 }
 
-/// Returns the forms in which a text may contain a secret, besides those that [`Unescaped`] undoes. They are in lower
-/// case, like its bytes.
+/// Returns the forms in which a text may contain a secret, other than the escapes that [`Unescaped`] undoes. They are
+/// in lower case, like the bytes of [`Unescaped`].
 fn forms(secret: &str) -> [String; 5] {
     let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
     let hexadecimal = secret.bytes().flat_map(digits).flatten().collect();
@@ -83,7 +83,7 @@ fn forms(secret: &str) -> [String; 5] {
     [plain, without_spaces, standard, url_safe, hexadecimal]
 }
 
-/// Packs at most [`RUN`] bytes into a number. A leading 1 keeps runs of different lengths apart; eight bytes push it out.
+/// Packs at most [`RUN`] bytes into a number. A leading 1 distinguishes runs of fewer than eight bytes by their length.
 fn packed(bytes: &[u8]) -> u64 {
     bytes.iter().fold(1, |packed, byte| (packed << 8) | u64::from(*byte))
 }

@@ -1,17 +1,17 @@
-//! Undoes the escapes in a text before it is searched for secrets, and keeps the place of each byte. Pure.
+//! Undoes the escapes in a text before it is searched for secrets, and keeps the place of each byte in the text. Pure.
 
 use std::ops::Range;
 
 #[derive(Clone, Copy)]
 pub(super) enum Escaping {
     None,
-    /// Percent-encoding, and the escapes of JSON and HTML. Spaces are dropped too.
+    /// Undoes percent-encoding and the escapes of JSON and HTML, and drops spaces.
     Once,
-    /// Like [`Self::Once`], but also undoes escapes of escapes.
+    /// Like [`Self::Once`], but also undoes escapes that were escaped again.
     Repeated,
 }
 
-/// The unescaped bytes of a text, with ASCII in lower case, and the place of each in the text.
+/// The unescaped bytes of a text, with ASCII letters in lower case, and the place of each byte in the text.
 pub(super) struct Unescaped {
     pub(super) bytes: Vec<u8>,
     places: Vec<Range<usize>>,
@@ -31,7 +31,7 @@ impl Unescaped {
         Self { bytes, places }
     }
 
-    /// Returns the place of these bytes in the text; empty if there are none.
+    /// Returns the place of these unescaped bytes in the text; an empty range if `bytes` is empty or out of range.
     pub(super) fn place(&self, bytes: Range<usize>) -> Range<usize> {
         match self.places.get(bytes) {
             Some([one]) => one.clone(),
@@ -41,8 +41,8 @@ impl Unescaped {
     }
 }
 
-/// Returns the first unescaped byte, and how many bytes of the text it takes. `None` at the end, or if the text ends
-/// within an escape.
+/// Returns the first unescaped byte, and how many bytes of the text it takes. Returns `None` if the text is empty or
+/// ends within an escape.
 fn first_byte(escaping: Escaping, text: &[u8]) -> Option<(u8, usize)> {
     let (first, rest) = text.split_first()?;
     let is_repeated = matches!(escaping, Escaping::Repeated);
@@ -83,8 +83,8 @@ fn first_byte(escaping: Escaping, text: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// Undoes the escape at the beginning of `text`, whose `count` hexadecimal digits are at the beginning of `digits`. If
-/// they are not digits, the first byte of the text stands for itself. Returns `None` if the text ends within the
-/// escape.
+/// these are not digits, or their value is not a byte, returns the first byte of `text` unchanged. Returns `None` if
+/// the text ends within the escape.
 fn escaped(text: &[u8], digits: &[u8], count: usize) -> Option<(u8, usize)> {
     let first = *text.first()?;
     if digits.len() < count {
@@ -101,7 +101,7 @@ fn hexadecimal(text: &[u8], digits: usize) -> Option<u8> {
 
 /// Returns the byte that an HTML entity stands for, and the entity's length without `&`.
 fn entity(text: &[u8]) -> Option<(u8, usize)> {
-    /// In bytes, with `;`: a number may have leading zeros.
+    /// The maximum length with `;`, in bytes. A number may have leading zeros.
     const LONGEST: usize = 10;
     let length = text.iter().take(LONGEST).position(|byte| *byte == b';')?;
     let name = std::str::from_utf8(text.get(..length)?).ok()?.to_ascii_lowercase();
@@ -120,8 +120,8 @@ fn entity(text: &[u8]) -> Option<(u8, usize)> {
     Some((byte, length + 1))
 }
 
-/// Returns at most `most` characters of the text, on one line. Invisible characters are dropped: between the letters of
-/// a secret, they would hide it.
+/// Returns at most `most` characters of the text, on one line. Invisible characters are dropped, because they would
+/// hide a secret if they are between its letters.
 pub(super) fn flat(text: &str, most: usize) -> String {
     let visible = text.chars().filter(|character| !character.is_control() && !is_invisible(*character));
     visible.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
