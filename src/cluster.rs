@@ -90,11 +90,11 @@ pub struct ClusterConfig {
     pub per_second: NonZeroU32,
     /// Calls permitted in a UTC day, for all replicas together.
     pub per_day: u64,
-    /// The longest freshness of any snapshot. A record with a longer one is ignored.
+    /// The longest freshness of any snapshot. A record with a longer freshness is ignored.
     pub fresh_at_most: Duration,
 }
 
-/// Redis cannot be used now. An operation takes at most [`ClusterConfig::timeout`] to return this.
+/// Redis cannot be used now. Each attempt at an operation takes at most [`ClusterConfig::timeout`] to return this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis cannot be used now")]
 pub struct Unavailable;
@@ -107,7 +107,7 @@ struct ClusterInner {
     config: ClusterConfig,
     keys: Keys,
     client: RedisClient,
-    /// This process's name among the replicas: random, and therefore different after each start.
+    /// This process's name among the replicas. It is random, so it is different after each start.
     replica: String,
     started: Instant,
     scripts: Scripts,
@@ -195,7 +195,7 @@ impl Cluster {
         self.0.status.subscribe()
     }
 
-    /// Waits until it is known whether Redis is available: at most about a second after the start.
+    /// Waits until it is known whether Redis is available. After the start, this takes about a second at most.
     pub(crate) async fn wait_until_known(&self) {
         // This cannot fail, because the sender lives as long as this handle.
         drop(self.status().wait_for(|status| *status != RedisStatus::Connecting).await);

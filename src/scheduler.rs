@@ -54,13 +54,13 @@ struct Inner {
 struct Saving {
     /// Held by the write that is in progress.
     writing: Mutex<()>,
-    /// The earliest time of the next write, after one that failed.
+    /// The earliest time of the next write, if the last write failed.
     retry_at: Cell<Option<Instant>>,
     /// Whether the write of the exact count has begun. No other write may follow it.
     is_final: Cell<bool>,
 }
 
-/// Quota and queue as `/status` shows them.
+/// The state of the quota and of the queue, as `/status` shows it.
 pub(crate) struct SchedulerStatus {
     pub(crate) quota: QuotaStatus,
     /// How long the cool-down of each kind still lasts; `None` if it is not active.
@@ -153,8 +153,8 @@ impl Scheduler {
         dispatcher.quota.local().stretch(pages, dispatcher.quota.now())
     }
 
-    /// Returns until when all calls are blocked by a cool-down or the daily quota, and the failure; `None` if they are
-    /// not. Ignores the rate.
+    /// Returns the time until which a cool-down or the daily quota blocks all calls, and the failure; `None` if neither
+    /// does. Ignores the rate.
     pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
         let denied = dispatcher.quota.local().blocked_until(dispatcher.quota.now())?;

@@ -37,9 +37,9 @@ pub enum ClaimResult {
 pub enum PutResult {
     /// Every replica can read the record.
     Stored,
-    /// There is a record with a larger number, which stays.
+    /// The record was not stored, because there is a record with a larger number.
     Superseded,
-    /// The meeting was purged after the claim, so the record was not stored.
+    /// The record was not stored, because the meeting was purged after the claim.
     Purged,
     /// The record was not stored, because the server refused it, it is too large, or it has already expired. A retry
     /// would have the same result.

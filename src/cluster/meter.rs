@@ -119,7 +119,7 @@ impl ReplyMeter {
         Ok(())
     }
 
-    /// Ends a value, which may also end the lists around it, and the reply.
+    /// Ends a value. This may also end the lists around it, and the reply.
     fn end_value(&mut self) {
         while let Some(missing) = self.open.last_mut() {
             *missing -= 1;

@@ -17,7 +17,7 @@ pub(super) enum OpError {
     /// There was no reply in time. The operation may have taken effect.
     #[error("no answer in time")]
     TimedOut,
-    /// The server refused the operation for this reason. It had no effect.
+    /// The server refused the operation, or its reply is invalid. The operation counts as having had no effect.
     #[error("{0}")]
     Refused(String),
 }

@@ -54,7 +54,7 @@ local LONGEST_CALLER = 64
 local OK, PERMIT, NOT_BEFORE, LATE = 0, 1, 2, 3
 local NOTHING, RATE, COOL_SECOND, COOL_DAY, SPENT = 0, 1, 2, 3, 4
 
--- The op 'probe' takes no slot and records nothing about the replica.
+-- The op 'probe' takes no slot, and records nothing about the replica.
 local op, me = ARGV[1], ARGV[2]
 local permitted, replicas, per_day = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 -- `bounds::calls_of_day`: the highest count of a day, even after its limit was lowered.
@@ -247,7 +247,8 @@ if sign_of_life and ARGV[16] ~= '-' then
       end
     end
   end
-  -- Until this replica has sent its accounts, the list may have too few calls.
+  -- Until this replica has sent its accounts, the list may lack calls, so the replica is asked for its accounts
+  -- instead.
   if forgetful and comes_first then accounts = -1 end
 end
 

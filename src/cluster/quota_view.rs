@@ -39,7 +39,7 @@ pub(super) struct ReplicaReport {
     pub(super) used: u64,
     /// The number of standalone calls since the last acknowledged report.
     pub(super) standalone: u64,
-    /// The number of the report. The server counts a report with the same number only once.
+    /// The number of the report. The server counts reports with the same number only once.
     pub(super) number: u64,
     /// The run id of the server that sent `day` and `used`.
     pub(super) run_id: String,
@@ -93,7 +93,7 @@ impl QuotaView {
     pub(super) fn count_standalone_call(&mut self, now: Micros) {
         let today = now / DAY;
         if today > self.known.date {
-            // Calls of the previous day need no report, because its quota no longer matters.
+            // Calls of the previous day need not be reported, because that day's quota no longer matters.
             (self.known.date, self.known.used, self.unreported) = (today, 0, 0);
             self.callers.roll_over();
             self.is_acknowledged = true;

@@ -4,8 +4,9 @@
 //! A record that cannot be decoded counts as a miss. This happens if it was truncated, changed or moved from another
 //! Redis key, or if it is from another program, another version or another encryption key.
 //!
-//! The head is `Z Q version kind protection`. Then come 16 bytes of SHA-256 and the body, or the encrypted body (`cipher.rs`). The
-//! body begins with the time at which its content was fetched, by the server's clock.
+//! The head consists of five bytes: `Z`, `Q`, the version, the kind and the protection. It is followed by 16 bytes of
+//! SHA-256 and the body, or by the encrypted body (`cipher.rs`). The body begins with the time at which its content was
+//! fetched, by the server's clock.
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,7 +25,7 @@ const CHECKSUM: usize = 16;
 pub enum RecordKind {
     /// A snapshot's bytes.
     Snapshot = 1,
-    /// A failure that replaces the snapshot, for example that there is no such meeting.
+    /// A failure that replaces the snapshot, for example because there is no such meeting.
     Refusal = 2,
     /// An access token.
     AccessToken = 3,

@@ -8,8 +8,8 @@ use redis::{
 
 use super::bounds::Rejected;
 
-/// Converts a number that a script returned. The library's own conversion would also accept text, and turn other values
-/// into 0.
+/// Converts a number that a script returned. The library's own conversion would also accept text, and would convert
+/// other values to 0.
 pub(super) fn number(value: &Value) -> Result<u64, Rejected> {
     match value {
         Value::Int(number) => u64::try_from(*number).map_err(|_| Rejected),

@@ -24,7 +24,7 @@ const DEALT_AHEAD: Duration = Duration::from_millis(500);
 /// `SECOND` of `quota.lua`: the time over which the calls of a second are spread.
 pub(super) const SPREAD: Duration = Duration::from_millis(1_040);
 
-/// How this process may call Zoom.
+/// Whether and how this process may call Zoom now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// With slots from Redis.

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{address::Address, meter::ReplyMeter};
 
-/// Ends a connection's task when dropped, even while bytes keep arriving.
+/// Ends a connection's task when it is dropped, even if bytes keep arriving.
 pub(super) struct Driver(AbortHandle);
 
 impl Drop for Driver {

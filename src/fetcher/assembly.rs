@@ -35,8 +35,8 @@ pub(super) async fn check(body: Bytes, meeting: MeetingId) -> Result<CheckedPage
     spawn_blocking(work).await
 }
 
-/// Returns whether Zoom's response has another meeting number than the requested one. A requested UUID cannot be
-/// compared, because the response has only the number.
+/// Returns whether the meeting number in Zoom's response is not the requested number. A requested UUID cannot be
+/// compared, because the response contains only the number.
 fn is_of_another(page: &Page, requested: &MeetingId) -> bool {
     let number = requested.as_str().parse::<u64>().ok().filter(|_| !requested.is_uuid());
     number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)

@@ -143,7 +143,7 @@ fn remember(
     }
 }
 
-/// Records whether the caller asked for a meeting that exists. Other failures say nothing about that.
+/// Records whether the caller requested a meeting that exists, if the result shows it.
 fn record_answer(state: &FetcherState, flight: &Flight, result: &Result<Arc<Snapshot>, Failure>) {
     let exists = match result.as_ref().map_err(|failure| failure.reason) {
         Ok(_) | Err(Reason::MeetingTooOld) => true,

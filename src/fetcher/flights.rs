@@ -190,7 +190,7 @@ impl Flights {
         self.table.borrow_mut().joinable.remove(key).is_some()
     }
 
-    /// Like [`Self::detach`], but detaches every flight in progress. Returns how many there were.
+    /// Like [`Self::detach`], but detaches all flights. Returns how many flights were detached.
     pub(super) fn detach_all(&self) -> usize {
         self.table.borrow_mut().joinable.drain().count()
     }
@@ -203,7 +203,7 @@ impl Flights {
     /// it is detached, or if it has made no call and all its callers disconnected before their deadlines. In the second
     /// case, this also detaches the flight, so that no new caller joins it.
     pub(super) fn detach_if_abandoned(&self, number: FlightNumber) -> bool {
-        // A caller that waited until its deadline got `still_fetching` and will retry, so the flight goes on.
+        // A caller that waited until its deadline got `still_fetching` and will retry, so the flight continues for it.
         self.detach_if(number, |entry| Instant::now() < entry.deadline)
     }
 
@@ -213,7 +213,8 @@ impl Flights {
         self.detach_if(number, |_| true)
     }
 
-    /// `is_unwanted` decides about a flight that has made no call and that no caller waits for any more.
+    /// Detaches a flight that should end, and returns whether it should. `is_unwanted` decides if the flight has made
+    /// no call and no caller waits for it any more.
     fn detach_if(&self, number: FlightNumber, is_unwanted: impl FnOnce(&FlightEntry) -> bool) -> bool {
         let mut table = self.table.borrow_mut();
         let Some(entry) = table.in_progress.get(&number) else { return false };

@@ -24,9 +24,9 @@ use crate::{
 /// How many more pages than `total_records` promises may follow. A live meeting may grow by a hundred rows while it is
 /// fetched. Without a bound, an upstream whose pages never end would use up the day's calls.
 const EXTRA_PAGES: usize = 10;
-/// The maximum number of pages, however many rows the first page promises: enough for 50,000 rows.
+/// The maximum number of pages, even if the first page promises more. These are enough for 50,000 rows.
 const MAX_PAGES: usize = 5_000;
-/// The maximum number of pages if Zoom does not send `total_records`: enough for 5,000 rows.
+/// The maximum number of pages if Zoom does not send `total_records`. These are enough for 5,000 rows.
 const MAX_PAGES_IF_UNKNOWN: usize = 500;
 /// The number of participants on one of Zoom's pages.
 const ROWS_PER_PAGE: u64 = 10;

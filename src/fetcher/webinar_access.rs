@@ -33,8 +33,8 @@ impl WebinarRefusal {
 }
 
 /// The minimum time between two replacements of the access token. Zoom fixes a token's scopes when it issues the token,
-/// so an added scope takes effect only with a new one. With some accounts, a new token revokes the one that meetings
-/// are fetched with, so replacements must be rare.
+/// so an added scope takes effect only with a new token. For some accounts, a new token revokes the old token, which
+/// calls for meetings use, so replacements must be rare.
 const TOKEN_REPLACED_EVERY: Duration = Duration::from_secs(300);
 
 pub(super) struct WebinarAccess {

@@ -174,7 +174,8 @@ impl DailyQuota {
         self.used(now) >= self.limit
     }
 
-    /// Returns the calls permitted in a day.
+    /// Returns the count at which no more calls may be made today. This is the configured limit. While Redis is
+    /// unavailable, it is the count at which this replica must stop.
     pub fn limit(&self) -> u64 {
         self.limit
     }

@@ -34,7 +34,7 @@ use crate::failure::CallerLimit;
 const HELD_TO: u32 = 10;
 /// The maximum number of accounts in a day, including those of removed callers.
 const MOST_ACCOUNTS: usize = 2_000;
-/// Replicas exchange their counts within this time.
+/// The maximum time between two exchanges of counts among the replicas.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
 /// The least amount that counts as a whole call, because sums of reserves have rounding errors.
 const A_CALL: f64 = 1.0 - 1e-6;
@@ -238,8 +238,8 @@ impl FairDay {
         }
     }
 
-    /// Records whether the meeting that this caller requested exists. A fetch shows this, and for a held caller also a
-    /// cached meeting.
+    /// Records whether the meeting that this caller requested exists. This is known after a fetch. For a held caller,
+    /// it is also recorded if the meeting was cached.
     pub fn record_answer(&mut self, name: &str, exists: bool) {
         if let Some(account) = self.reserves.accounts.get_mut(name) {
             account.answers.record(exists);
@@ -268,7 +268,8 @@ impl FairDay {
         }
     }
 
-    /// Returns the time between two fetches of a caller that is held; `None` if it is not.
+    /// Returns the minimum time between two fetches of this caller on this replica if it is held; `None` if it is not
+    /// held.
     fn held_interval(&self, name: &str, day: &DayState) -> Option<Duration> {
         let account = self.reserves.accounts.get(name).filter(|account| account.answers.is_held())?;
         let in_a_day = self.reserves.share(account) / f64::from(HELD_TO);

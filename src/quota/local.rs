@@ -75,7 +75,7 @@ pub struct LocalQuota {
     pub(super) ttl: AdaptiveTtl,
     pub(crate) fair_day: FairDay,
     cooldowns: Cooldowns,
-    /// The part of the day's remaining calls that this process may plan its refreshes with, 0 to 1.
+    /// The part of the day's remaining calls that this process may plan for its refreshes, 0 to 1.
     planned_part: f64,
     metrics: Arc<Metrics>,
     published: watch::Sender<QuotaStatus>,
@@ -111,7 +111,8 @@ impl LocalQuota {
         Ok(quota)
     }
 
-    /// Returns [`Self::status`] for other threads. It is updated with every change, and at least once a second.
+    /// Returns a channel with [`Self::status`], for other threads. Its value is updated after every change, and at
+    /// least once a second.
     pub(crate) fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
         self.published.subscribe()
     }
@@ -185,8 +186,8 @@ impl LocalQuota {
         self.ttl.record_refresh(sample, now.instant);
     }
 
-    /// Returns until when the daily quota or a cool-down blocks all calls, and which of them; `None` if neither does.
-    /// Ignores the rate.
+    /// Returns the time until which the daily quota or a cool-down blocks all calls, and which of the two it is; `None`
+    /// if neither does. Ignores the rate.
     pub(crate) fn blocked_until(&self, now: Now) -> Option<Denied> {
         let denied = |retry_at, limit| Denied { retry_at, limit };
         let spent = self.daily.is_spent(now.wall).then(|| denied(now.midnight(), Limit::DaySpent));

@@ -65,7 +65,7 @@ impl Now {
         self.instant + until_midnight(self.wall)
     }
 
-    /// Returns the time of the wall clock at an earlier moment.
+    /// Returns the time that the wall clock showed at an earlier instant.
     pub(super) fn wall_at(&self, earlier: Instant) -> SystemTime {
         let ago: Duration = self.instant.saturating_duration_since(earlier);
         self.wall.checked_sub(ago).unwrap_or(self.wall)

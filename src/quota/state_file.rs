@@ -25,12 +25,12 @@ use crate::{
     regular_file,
 };
 
-/// How far the file is ahead, in seconds of calls, so that calls need not wait for a slow disk.
+/// The file is ahead by the calls of this many seconds, so that calls need not wait for a slow disk.
 const SECONDS_AHEAD: u64 = 5;
-/// The minimum number of calls by which the file is ahead.
+/// The file is ahead by at least this many calls, unless [`MAX_FRACTION_OF_DAY`] allows fewer.
 const MIN_AHEAD: u64 = 10;
-/// The file is ahead by at most the day's calls divided by this number, because the calls between the count and the
-/// number in the file are lost in a crash.
+/// The file is ahead by at most the day's calls divided by this number (but at least by [`MAX_BURST`]), because the
+/// calls between the count and the number in the file are lost in a crash.
 const MAX_FRACTION_OF_DAY: u64 = 50;
 /// The maximum number of calls that are permitted together after a late timer, without a check of the file between
 /// them. One more is added for each 500 calls a second of the limit (see `rate.rs`).
@@ -194,7 +194,7 @@ impl SaveJob {
         Self { callers: spent.into_iter().map(|(name, spent)| (name.into(), saved(spent))).collect(), ..self }
     }
 
-    /// Replaces the file. Returns when it is on the disk.
+    /// Replaces the file. Returns when the new file is on the disk.
     pub(crate) fn write(&self) -> io::Result<()> {
         let SavedCount { zoom_calls_of_day, calls } = self.state;
         let mut content =

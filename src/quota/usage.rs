@@ -156,7 +156,7 @@ impl DecayingSum {
     }
 }
 
-/// Returns the part of a sum at `last` that is left at `now`.
+/// Returns the part of a sum that is left at `now` if the sum was complete at `last`.
 fn decay(last: Instant, now: Instant, memory: Duration) -> f64 {
     (-now.saturating_duration_since(last).as_secs_f64() / memory.as_secs_f64()).exp()
 }

@@ -13,7 +13,7 @@ use crate::quota::{
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl Scheduler {
-    /// Writes the exact count of the day. Call it when no more calls will be made.
+    /// Writes the exact count of the day. Call this when no more calls will be made.
     pub(crate) async fn save_final_count(&self) {
         let saving = &self.0.saving;
         saving.is_final.set(true);

@@ -21,7 +21,7 @@ pub(super) const SHORTEST_BEGINNING: usize = 6;
 #[derive(Default)]
 pub(super) struct Runs {
     anywhere: HashSet<u64>,
-    /// Complete secrets that are shorter than a run.
+    /// Complete secrets that are shorter than [`RUN`].
     whole: HashSet<u64>,
     at_end: HashSet<u64>,
 }

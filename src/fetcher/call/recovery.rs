@@ -18,8 +18,8 @@ use crate::{
 const MAX_RETRIES: u32 = 2;
 /// A page fails when Zoom has rate-limited this many of its calls, although the flight waited as Zoom requested.
 const MAX_RATE_LIMITED: u32 = 3;
-/// The pause after a per-second 429 without `Retry-After`, in milliseconds. Random, so that replicas do not resume in
-/// step.
+/// The pause after a per-second 429 without `Retry-After`, in milliseconds. It is random, so that replicas do not
+/// resume in step.
 const DEFAULT_PAUSE_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
 /// The longest pause after a 429 of the per-second limit. After a 429 of the daily limit, the pause ends at most this
 /// long after midnight. A longer `Retry-After` must be wrong, and is shortened.

@@ -1,4 +1,5 @@
-//! The exclusive right to fetch a meeting for all replicas: a lease of 60 s, renewed while the fetch goes on.
+//! The exclusive right to fetch a meeting for all replicas. It is a lease of 60 s, which is renewed until the fetch
+//! ends.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -47,7 +48,7 @@ impl HeldClaim {
     /// should try to fetch for themselves.
     pub(super) async fn release(self, failure: &str) {
         if let Some(claim) = self.claim.take() {
-            // If this fails, a waiting replica gets the claim once the lease has ended.
+            // If this fails, the claim is released when Redis is available again.
             self.cluster.release(&claim, failure).await.ok();
         }
     }

@@ -64,7 +64,7 @@ fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_fa
     let Some(clock) = peers.cluster.clock() else { return };
     let now = Instant::now();
     let Some(until) = clock.when(until).ok().filter(|until| *until > now) else { return };
-    // A later version may encode failures in a way that this one cannot read.
+    // A replica of a later version may encode failures in a way that this version cannot decode.
     let failure = failure_codec::decode(encoded_failure, &clock, now)
         .unwrap_or_else(|| Failure::new(failure_codec::cooldown_reason(kind)));
     let failure = failure.retry_at(until);

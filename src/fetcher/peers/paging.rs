@@ -34,7 +34,7 @@ async fn try_publish(peers: &RedisPeers, snapshot: &Arc<Snapshot>) -> Option<Put
     peers.cluster.put_unclaimed(&record_key, &record, PAGED_FOR).await.ok()
 }
 
-/// Returns the snapshot of this meeting with this tag, if another replica has published it.
+/// Returns the snapshot of this meeting with this tag, if another replica has published it and it may still be served.
 pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
     let purges = peers.purger.purge_count();
     let snapshot = match published(peers, key, tag).await {

@@ -29,7 +29,7 @@ pub(super) enum FlightOutcome {
     Failed { fence: u64, encoded_failure: String },
 }
 
-/// One channel for each meeting that some flight waits for.
+/// One channel for each meeting that a flight has subscribed to.
 #[derive(Default)]
 pub(super) struct Subscriptions(RefCell<HashMap<SnapshotKey, Outcomes, foldhash::fast::RandomState>>);
 

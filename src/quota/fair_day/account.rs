@@ -21,11 +21,12 @@ pub struct CallerSpending {
 pub struct Unshared {
     /// The number of calls.
     pub calls: u64,
-    /// The calls among them that were drawn from the caller's reserve.
+    /// The number of these calls that were drawn from the caller's reserve.
     pub draws: u64,
 }
 
-/// The time by which one call advances [`CallerSpending::drawn_until`]; zero if the rest pays for the call.
+/// The time by which one call advances [`CallerSpending::drawn_until`]; zero if the call was not drawn from the
+/// reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Draw(pub Duration);
 
@@ -47,8 +48,9 @@ impl Account {
         DAY.saturating_sub(self.spent.drawn_until.max(elapsed)).div_duration_f64(DAY)
     }
 
-    /// Counts a call. `step` is the time by which a call advances `drawn_until`; `None` if the rest pays for the call.
-    /// The last call of a reserve draws what is left, even if that is less than `step`.
+    /// Counts a call. `step` is the time by which a call that is drawn from the reserve advances `drawn_until`; `None`
+    /// if the call is not drawn from the reserve. The last call of a reserve draws what is left, even if that is less
+    /// than `step`.
     pub(super) fn charge(&mut self, step: Option<Duration>, elapsed: Duration) -> Draw {
         let from = self.spent.drawn_until.max(elapsed);
         let draw = step.map_or(Duration::ZERO, |step| step.min(DAY.saturating_sub(from)));

@@ -260,7 +260,7 @@ fn a_permit_costs_no_more_with_a_hundred_thousand_calls_waiting() {
     };
     let least = |waiting| (0..5).map(|_| time(waiting)).min().unwrap();
     let (few, many) = (least(1_000), least(100_000));
-    // If each permit scanned the queue, the second time would be a hundred times the first.
+    // If each permit scanned the queue, `many` would be about a hundred times `few`.
     assert!(many < few * 10, "{few:?}, {many:?}");
 }
 

@@ -20,8 +20,8 @@ impl CallerWeight {
 }
 
 vocabulary! {
-    /// Whether callers wait for a flight. Foreground calls are served first, except that refreshes get one permit in
-    /// twenty.
+    /// Whether callers wait for a flight. Foreground calls are served first, but while refreshes wait, they get one
+    /// permit in twenty.
     pub enum Priority {
         /// At least one caller waits for the flight.
         Foreground = "foreground",
@@ -34,6 +34,6 @@ vocabulary! {
 pub(crate) struct QueueDepth {
     /// The number of calls that wait, foreground and background.
     pub(crate) waiting: usize,
-    /// The time at which the oldest of them began to wait.
+    /// The time at which the oldest of these calls began to wait.
     pub(crate) oldest: Option<Instant>,
 }
