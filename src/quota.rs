@@ -1,8 +1,8 @@
 //! The limits of the calls to Zoom. Only this module makes [`Permit`]s.
 //!
-//! Every call has to respect three limits: the calls in any second ([`rate`]), the calls in a UTC day ([`daily`]), and
-//! the pause that Zoom demands with a 429 ([`cooldown`]). A quota decides and counts, and never waits. The scheduler
-//! decides which call gets the next permit.
+//! There are three limits: the calls in any second ([`rate`]), the calls in a UTC day ([`daily`]), and the pause that
+//! Zoom demands with a 429 ([`cooldown`]). A quota decides and counts, and never waits. The scheduler decides which
+//! call gets the next permit.
 //!
 //! [`Quota::sync`] updates a quota, and returns the [`Now`] to pass to `try_take` and `reserve`. For reading a quota,
 //! [`Quota::now`] is enough.

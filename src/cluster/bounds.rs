@@ -35,8 +35,8 @@ const LATEST: Micros = 1 << 53;
 /// The longest cool-down of the per-second limit. A cool-down of the daily limit ends at most this long after 00:00 UTC (`PAUSE` of
 /// `quota.lua`).
 const PAUSE: Duration = Duration::from_secs(60);
-/// Before a failover, the clock of the other server may have been ahead, and may have begun the next day up to this
-/// long before 00:00 UTC (`DAY_HAS_TURNED` of `quota.lua`).
+/// Before a failover, the clock of the other server may have been ahead. Its next day may have begun up to this long
+/// before 00:00 UTC (`DAY_HAS_TURNED` of `quota.lua`).
 const DAY_HAS_TURNED: Duration = Duration::from_secs(300);
 /// The bound on a day's count is never lower than this, even if few calls are permitted.
 const LEAST_OF_DAY: u64 = 100_000;

@@ -1,5 +1,5 @@
-//! Counts each caller's calls of the day: the calls of all replicas, as far as this process knows, and the calls of
-//! this process that the other replicas do not know yet. Pure.
+//! Counts each caller's calls of the day. Tracks the calls of all replicas, as far as this process knows them, and the
+//! calls of this process that the other replicas do not know yet. Pure.
 
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
@@ -78,9 +78,9 @@ impl CallerCalls {
         self.reported = std::mem::take(&mut self.unreported);
     }
 
-    /// Returns the text of the report for `quota.lua`: `+ NAME CALLS DRAWN FROM` for each change that is not
-    /// acknowledged and, if the server has forgotten calls, `= NAME CALLS UNTIL 0` for each caller. Returns `-` if
-    /// there are no callers to count.
+    /// Returns the text of the report for `quota.lua`. It contains `+ NAME CALLS DRAWN FROM` for each change that is
+    /// not acknowledged. If the server has forgotten calls, it also contains `= NAME CALLS UNTIL 0` for each caller. It
+    /// is `-` if there are no callers to count.
     pub(super) fn report(&self, is_acknowledged: bool) -> String {
         if !self.is_used {
             return "-".to_owned();
@@ -124,8 +124,9 @@ impl CallerCalls {
             }
             self.known.insert(name, (calls, until));
         }
-        // A count may also decrease because other replicas take back calls, dozens at a time: those of flights that
-        // found the meeting at another replica, or that were denied. Only a larger decrease counts as a loss.
+        // A count may also decrease because other replicas take back calls, dozens at a time. They take back the calls
+        // of flights that were denied, or that found the meeting at another replica. Only a larger decrease counts as a
+        // loss.
         let is_forgotten = |name: &str, calls: u64| match self.known.get(name) {
             Some((left, _)) => calls > 100 && *left < calls / 2,
             None => calls > 0,

@@ -3,10 +3,10 @@
 -- Counts the calls that all replicas make for one caller with calls_per_minute or calls_per_day. A flight may start
 -- only if this script counts its first call, so the replicas together never exceed the limit with new flights.
 --
--- The calls of the last minute are a sorted set of their times. Only the newest calls decide, so the set has at most as
--- many elements as the limit permits calls. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight
--- may start at 60 s. If a flight makes two more calls at 5 and 6 s, the calls at 0 and 1 s are dropped, and the next
--- flight may start at 62 s.
+-- The calls of the last minute are a sorted set of their times. Only the newest calls decide, so older calls beyond the
+-- limit are dropped. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight may start at 60 s. If
+-- a flight makes two more calls at 5 and 6 s, the calls at 0 and 1 s are dropped. The next flight may then start at 62
+-- s.
 --
 -- The count of the day contains only the calls that this script counted. The caller's account (quota.lua) also contains
 -- the calls that replicas made without Redis, and survives a loss of memory. Each replica compares the account with the

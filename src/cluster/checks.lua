@@ -37,8 +37,7 @@ local function read(command, key, ...)
   return redis.call(command, key, ...)
 end
 
--- Returns the fencing number of a claim, a record or a purge, which is in a key or in a field of a hash; 0 if there is
--- none.
+-- Returns the fencing number that is stored in this key, or in this field of a hash; 0 if there is none.
 local function fence_in(key, field)
   local value
   if field then value = read('HGET', key, field) else value = read('GET', key) end

@@ -116,8 +116,8 @@ impl Cluster {
         (date, view.callers.counts())
     }
 
-    /// Returns the number of replicas that divide a caller's calls between two exchanges of counts: the replicas that
-    /// are present or, while Redis is unavailable, the configured number.
+    /// Returns the number of replicas that divide a caller's calls until the next exchange of counts. These are the
+    /// replicas that are present or, while Redis is unavailable, the configured number.
     pub fn dividing_replicas(&self, now: Instant) -> u32 {
         match self.mode(now) {
             Mode::Shared => u32::try_from(self.replicas().live.max(1)).unwrap_or(u32::MAX),

@@ -55,9 +55,9 @@ impl Cluster {
         self.check_bulk(stored).map(|()| PutResult::Stored).map_err(|_| Unavailable)
     }
 
-    /// Returns a record that was stored without a claim, and the number of the last purge of `part_of`, the meeting
-    /// that the record belongs to; 0 if there was none. Extends the record's life to `keep` from now, unless the server
-    /// remembers a purge of this meeting.
+    /// Returns a record that was stored without a claim. Extends its life to `keep` from now, unless the server
+    /// remembers a purge of `part_of`, the meeting that the record belongs to. The second value is the number of that
+    /// meeting's last purge; 0 if there was none.
     ///
     /// # Errors
     /// Redis is unavailable.

@@ -89,8 +89,9 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
     FlightResult { may_cache, ..FlightResult::with_ttl(state, flight, result) }
 }
 
-/// Asks Redis whether the flight may make calls for its caller. If the caller has reached a ceiling (`calls_per_minute` or
-/// `calls_per_day`), its own requests get that failure, and the flight is handed over to another caller that waits for it.
+/// Asks Redis whether the flight may make calls for its caller. If the caller has reached a ceiling (`calls_per_minute`
+/// or `calls_per_day`), its own requests get that failure. The flight is then handed over to another caller that waits
+/// for it.
 async fn confirm_or_hand_over(state: &FetcherState, flight: &mut Flight) -> Result<(), Failure> {
     let mut over_limit = flight.caller.id;
     let mut confirmed = flight.calls.confirm().await;
@@ -177,8 +178,8 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
 impl FlightResult {
     /// Makes a result that may be cached, and decides how long it is cached if it is a failure.
     fn with_ttl(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        // A failure before the flight's first call is not about this meeting (the access token may have failed), so it
-        // is not cached, unless its kind shows that a new attempt would not help.
+        // A failure before the flight's first call is not about this meeting: for example, there was no access token.
+        // It is cached only if its kind shows that another attempt would not help.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some()
                 || ends_snapshot(failure.reason)

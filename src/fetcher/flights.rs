@@ -1,9 +1,9 @@
 //! The flight table: the flights in progress, with the callers that wait for each. New callers can join at most one
 //! flight per snapshot.
 //!
-//! A purge *detaches* a flight: the flight continues for the callers that already wait for it, but no other caller
-//! joins it, and its result is not cached. A flight that loses all its callers before its first call is also detached,
-//! and ends.
+//! A purge *detaches* a flight. A detached flight continues for the callers that already wait for it, but no other
+//! caller joins it, and its result is not cached. A flight that loses all its callers before its first call is also
+//! detached, and ends.
 
 mod entry;
 mod redirect;
@@ -199,9 +199,9 @@ impl Flights {
         self.table.borrow().is_detached(&flight.key, flight.number)
     }
 
-    /// Returns whether this flight should end without a further call. This is so if no caller waits for it any more and
-    /// it is detached, or if it has made no call and all its callers disconnected before their deadlines. In the second
-    /// case, this also detaches the flight, so that no new caller joins it.
+    /// Returns whether this flight should end without a further call, because no caller waits for it any more. A
+    /// detached flight then ends in any case. Another flight ends if it has made no call and its callers disconnected
+    /// before the latest deadline. It is then detached, so that no new caller joins it.
     pub(super) fn detach_if_abandoned(&self, number: FlightNumber) -> bool {
         // A caller that waited until its deadline got `still_fetching` and will retry, so the flight continues for it.
         self.detach_if(number, |entry| Instant::now() < entry.deadline)

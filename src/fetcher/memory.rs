@@ -20,8 +20,9 @@ pub(super) fn overloaded() -> Failure {
 /// Returns when there is memory for the flight's next page.
 ///
 /// # Errors
-/// The meeting alone takes all the memory, more than `limits.max_queued` calls and flights wait, other meetings need
-/// the memory, no caller waits for the flight any more, or its deadline has passed.
+/// - The meeting alone takes all the memory, or other meetings need the memory.
+/// - More than `limits.max_queued` calls and flights wait.
+/// - No caller waits for the flight any more, or its deadline has passed.
 pub(super) async fn wait_for_memory(
     state: &FetcherState,
     flight: &Flight,

@@ -29,8 +29,8 @@ use crate::{
 const SECONDS_AHEAD: u64 = 5;
 /// The file is ahead by at least this many calls, unless [`MAX_FRACTION_OF_DAY`] allows fewer.
 const MIN_AHEAD: u64 = 10;
-/// The file is ahead by at most the day's calls divided by this number (but at least by [`MAX_BURST`]), because the
-/// calls between the count and the number in the file are lost in a crash.
+/// The file is ahead by at most the day's calls divided by this number, but at least by [`MAX_BURST`]. A crash loses
+/// the calls between the count and the number in the file.
 const MAX_FRACTION_OF_DAY: u64 = 50;
 /// The maximum number of calls that are permitted together after a late timer, without a check of the file between
 /// them. One more is added for each 500 calls a second of the limit (see `rate.rs`).
@@ -233,8 +233,9 @@ fn load(path: &Path, today: u64) -> io::Result<Option<SavedDay>> {
     Ok(None)
 }
 
-/// Parses the content of the file. Returns `None` if this service cannot have written it: if its date is more than a
-/// day ahead of the clock, which may have been set back, or if a number is above what can be configured.
+/// Parses the content of the file. Returns `None` if this service cannot have written it, for example because a count
+/// is higher than can be configured. The date may be a day ahead of the clock, because the clock may have been set
+/// back.
 fn parse(text: &[u8], today: u64) -> Option<SavedDay> {
     // The derived `Deserialize` of a struct would also accept a list.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;

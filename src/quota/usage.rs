@@ -92,7 +92,7 @@ impl UsageRate {
     }
 
     /// Returns how many calls a second refreshes would cost if each meeting stayed fresh longer by the factor
-    /// `stretch`, which is a function of the square root of the meeting's pages.
+    /// `stretch`. This factor is a function of the square root of the meeting's pages.
     pub(super) fn refreshes_if(&self, stretch: impl Fn(f64) -> f64, now: Instant) -> f64 {
         let cost = |class: &SizeClass| {
             let longer = stretch(class.calls / class.calls_by_root) - 1.0;
@@ -109,8 +109,8 @@ impl UsageRate {
 
     /// Returns the factor that converts the sums at the time of the last refresh into calls a second now.
     ///
-    /// A sum that decays with memory M and grows by r a second approaches r × M. After a time t it has reached r × M ×
-    /// (1 − e^(−t / M)), so dividing by M × (1 − e^(−t / M)) gives r from the first refreshes on.
+    /// A sum that decays with memory M and grows by r a second approaches r × M. After a time t, it has reached r × M ×
+    /// (1 − e^(−t / M)). Dividing it by M × (1 − e^(−t / M)) therefore gives r, even after a short time.
     fn per_second(&self, now: Instant) -> f64 {
         let Some((first, last)) = self.series else { return 0.0 };
         let memory = self.memory.as_secs_f64();

@@ -1,4 +1,4 @@
-//! Redirects a flight: when Zoom says that an id is not of the flight's kind, the flight continues at the other
+//! Redirects a flight. When Zoom says that an id is not of the flight's kind, the flight continues at the other
 //! endpoint, for the callers that named no kind.
 //!
 //! Example: 20 callers request an id that is a webinar's, and two of them send `kind=meeting`. The meeting endpoint

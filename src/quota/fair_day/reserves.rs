@@ -71,8 +71,8 @@ impl Reserves {
         self.left(day) - self.sum(day.elapsed).floor()
     }
 
-    /// Returns the part of all reserves that the remaining calls cover, 0 to 1. It is below 1 if, for example, other
-    /// apps of the account have used more than the headroom, or a large meeting took more calls than the rest had.
+    /// Returns the part of all reserves that the remaining calls cover, 0 to 1. It is below 1 if fewer calls are left
+    /// than are reserved, for example because other apps of the account have used more than the headroom.
     pub(super) fn covered(&self, day: &DayState) -> f64 {
         let (left, reserves) = (self.left(day), self.sum(day.elapsed));
         if reserves > left { left / reserves } else { 1.0 }

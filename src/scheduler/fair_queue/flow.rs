@@ -1,9 +1,9 @@
 //! Start-time fair queueing over one flow for each caller, for flights of one priority.
 //!
-//! Each flow has a tag in virtual time: the time at which its next call is due. Serving a call advances the tag by one permit
-//! divided by the caller's weight. The flow with the smallest tag is served next, and its tag becomes the current virtual time.
-//! A flow that was empty joins at the current virtual time, not at the tag that it had when it was last served, so no caller
-//! accumulates permits.
+//! Each flow has a tag in virtual time: the time at which its next call is due. Serving a call advances the tag by one
+//! permit divided by the caller's weight. The flow with the smallest tag is served next, and its tag becomes the
+//! current virtual time. When a call joins an empty flow, the flow's tag is set to the current virtual time, unless the
+//! tag is later. So no caller accumulates permits while it is idle.
 //!
 //! Example: caller A has weight 2, caller B has weight 1, and both always have calls waiting. A permit costs A 1/2 and
 //! B 1. The tags of A and B before each permit are: (0, 0) serves A, (1/2, 0) serves B, (1/2, 1) serves A, (1, 1)
