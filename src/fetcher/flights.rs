@@ -213,8 +213,8 @@ impl Flights {
         self.detach_if(number, |_| true)
     }
 
-    /// Detaches a flight that should end, and returns whether it should. `is_unwanted` decides if the flight has made
-    /// no call and no caller waits for it any more.
+    /// Detaches a flight that should end, and returns whether it should end. If the flight has made no call and all its
+    /// callers are gone, the result of `is_unwanted` decides.
     fn detach_if(&self, number: FlightNumber, is_unwanted: impl FnOnce(&FlightEntry) -> bool) -> bool {
         let mut table = self.table.borrow_mut();
         let Some(entry) = table.in_progress.get(&number) else { return false };
@@ -228,8 +228,8 @@ impl Flights {
         ends
     }
 
-    /// Rejects the waiters of this caller with `failure`. Returns another caller of the flight, for which it can
-    /// continue.
+    /// Rejects the waiters of this caller with `failure`. Returns another caller of the flight, so that the flight can
+    /// continue for that caller.
     pub(super) fn reject_waiters_of(&self, flight: &Flight, caller: u32, failure: &Failure) -> Option<u32> {
         let mut table = self.table.borrow_mut();
         let entry = table.in_progress.get_mut(&flight.number)?;

@@ -81,7 +81,7 @@ impl AdaptiveTtl {
         self.stretch_at(self.pressure(remaining, now))(f64::from(pages.max(1)).sqrt())
     }
 
-    /// Returns the expected course of the day.
+    /// Predicts how the rest of the day's calls will be spent.
     pub fn forecast(&self, remaining: Remaining, now: Instant) -> Forecast {
         let calls_per_second = self.usage.refreshes(now) + self.usage.others(now);
         let calls_to_come = calls_per_second * remaining.time.as_secs_f64();

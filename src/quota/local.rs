@@ -193,7 +193,7 @@ impl LocalQuota {
         let spent = self.daily.is_spent(now.wall).then(|| denied(now.midnight(), Limit::DaySpent));
         let cooldown = self.cooldowns.active(now.instant);
         let cooldown = cooldown.map(|(kind, until)| denied(until, Limit::Cooldown(kind)));
-        // The limit that ends last decides, because no call gets a permit before.
+        // The block that ends later decides, because no call gets a permit before its end.
         [spent, cooldown].into_iter().flatten().max_by_key(|denied| denied.retry_at)
     }
 

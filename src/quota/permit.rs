@@ -1,4 +1,4 @@
-//! The permit for one call, and the reasons why a call gets none yet.
+//! The permit for one call, and the reasons why a permit is denied.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -91,8 +91,8 @@ impl Dispatcher {
     /// The order matters. Flights that no caller waits for leave first, because each would cost a permit. Then the loop
     /// checks the reasons that block all calls: a missing access token, a cool-down, a spent day. It takes a permit
     /// only after that, because the quota counts a permit when it is taken. The permit goes to the call that is then at
-    /// the head of the queue. Example: a slot is due at 12:00:00.100. If a flight of a less loaded caller joins the
-    /// queue before that, it gets the slot.
+    /// the head of the queue. Example: a slot is due at 12:00:00.100. A flight of a less loaded caller joins the queue
+    /// at 12:00:00.050. That flight gets the slot.
     pub(super) fn dispatch_ready(
         &mut self,
         drop_if_abandoned: &impl Fn(FlightNumber) -> bool,

@@ -127,7 +127,7 @@ pub(super) fn flat(text: &str, most: usize) -> String {
     visible.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
 }
 
-/// Returns whether this is one of Unicode's format characters (`Cf`), variation selectors, or fillers.
+/// Returns whether this is a format character (Unicode category `Cf`), a variation selector, or a filler.
 fn is_invisible(character: char) -> bool {
     matches!(
         u32::from(character),

@@ -2,9 +2,9 @@
 //! endpoint, for the callers that named no kind.
 //!
 //! Example: 20 callers request an id that is a webinar's, and two of them send `kind=meeting`. The meeting endpoint
-//! refuses one call. Those two get `not_a_meeting`; the same flight fetches the webinar's pages for the other 18. If a
-//! flight for the webinar is already in progress, because another caller has sent `kind=webinar`, the 18 join that
-//! flight.
+//! refuses one call. The two callers get `not_a_meeting`, and the same flight fetches the webinar's pages for the other
+//! 18. If another caller has sent `kind=webinar`, a flight for the webinar may already be in progress. The 18 callers
+//! then join that flight.
 
 use std::time::Instant;
 
