@@ -240,7 +240,7 @@ mod tests {
         calls.on_list(list(9));
         let count = calls.count("a");
         assert_eq!((count.calls, count.unshared, count.by_others), (10, (1, 0), 3));
-        assert_eq!(calls.count("a").by_others, 0, "asked for once");
+        assert_eq!(calls.count("a").by_others, 0, "each call is returned once");
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
         calls.on_list(list(503));
         assert_eq!((calls.report(true), calls.count("a").calls), (String::new(), 503));
         calls.on_list(Vec::new());
-        assert_eq!(calls.report(true), "= a 503 0 0 ", "however few, a caller does not disappear");
+        assert_eq!(calls.report(true), "= a 503 0 0 ", "a caller is not lost, even with few calls");
         calls.on_list(list(1));
         assert_eq!(calls.count("a").calls, 503);
         calls.on_list(list(503));

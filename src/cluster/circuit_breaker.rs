@@ -69,7 +69,10 @@ mod tests {
         let mut breaker = CircuitBreaker::new(now);
         assert!(!breaker.is_closed());
         assert!(breaker.on_success(now) && breaker.is_closed());
-        assert!(!breaker.on_failure(now + UNAVAILABLE_AFTER / 2), "no more than a hiccup");
+        assert!(
+            !breaker.on_failure(now + UNAVAILABLE_AFTER / 2),
+            "a short failure does not change the status"
+        );
         assert!(!breaker.is_closed() && breaker.status() == RedisStatus::Up);
         assert!(!breaker.on_success(now + UNAVAILABLE_AFTER / 2) && breaker.is_closed());
     }

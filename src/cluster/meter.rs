@@ -182,7 +182,7 @@ mod tests {
                 for part in all_but_last.chunks(part) {
                     prop_assert_eq!(meter.read(part), Ok(()));
                 }
-                prop_assert_ne!(meter.taken, 0, "the reply goes on");
+                prop_assert_ne!(meter.taken, 0, "the reply is not complete");
                 prop_assert_eq!(meter.read(&[*last]), Ok(()));
                 prop_assert_eq!(meter.taken, 0, "the reply is complete");
             }

@@ -251,11 +251,11 @@ mod tests {
         assert_eq!(view.may_reserve(1), 1);
         view.demand = 1;
         view.on_reply(reply(0, 1_000, 3), &report, String::new());
-        assert_eq!(view.may_reserve(1), 1, "next to nothing, but not nothing");
+        assert_eq!(view.may_reserve(1), 1, "at least one slot");
         view.demand = 5;
         view.on_reply(reply(0, 5, 1), &report, String::new());
         assert_eq!(view.may_reserve(5), 5, "no more than the calls that wait");
-        assert_eq!(view.may_reserve(500), 9, "alone with all");
+        assert_eq!(view.may_reserve(500), 9, "one replica holds all slots");
     }
 
     #[test]

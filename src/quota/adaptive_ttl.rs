@@ -187,8 +187,8 @@ mod tests {
             assert!((larger - times * one).abs() < 1e-6, "{larger} {one}");
         }
         let [one, .., twenty_five] = factors(left(14_000));
-        assert!(one == 1.0 && twenty_five > 1.0, "a little is taken from the largest alone");
-        assert_eq!(factors(left(100)), [10.0; 4], "nothing goes beyond the most");
+        assert!(one == 1.0 && twenty_five > 1.0, "only the largest meeting is stretched");
+        assert_eq!(factors(left(100)), [10.0; 4], "no factor exceeds the maximum");
     }
 
     #[test]

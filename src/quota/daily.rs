@@ -253,7 +253,7 @@ mod tests {
             count(&mut day, 2, at(6 + ahead, 2));
             assert_eq!(day.used(at(6 + ahead, 2)), 2);
             count(&mut day, 1, at(6, 3));
-            assert_eq!(day.used(at(6, 3)), 7, "{ahead}: all were made in the day that it is");
+            assert_eq!(day.used(at(6, 3)), 7, "{ahead}: all calls were made on the current day");
             assert!(!day.is_spent(at(7, 0)));
             // Either time may have been the correct one.
             assert_eq!(day.used(at(7, 0)), if ahead == 1 { 2 } else { 0 }, "{ahead}");
@@ -270,7 +270,7 @@ mod tests {
         // The process started while the clock was ahead.
         let mut day = DailyQuota::open(2, 40, None, at(16, 0)).unwrap();
         count(&mut day, 2, at(16, 1));
-        assert!(day.is_spent(at(6, 0)), "they were made today");
+        assert!(day.is_spent(at(6, 0)), "the calls were made today");
         day.roll_over(at(6, 0));
         assert!(!day.is_spent(at(7, 0)));
     }
@@ -297,11 +297,11 @@ mod tests {
             assert_eq!(day.used(noon), used, "{left} left");
             day.taken_by_others(noon)
         };
-        assert_eq!(hear(80, 20), 0, "nobody else has called");
-        assert_eq!(hear(70, 20), 0, "they keep to the headroom");
-        assert_eq!(hear(50, 40), 20, "they took twenty more than that");
-        assert_eq!(hear(60, 40), 20, "an answer that was overtaken");
-        assert_eq!(hear(1_000_000, 40), 20, "another plan than is configured");
+        assert_eq!(hear(80, 20), 0, "no other app has made calls");
+        assert_eq!(hear(70, 20), 0, "the other apps are within the headroom");
+        assert_eq!(hear(50, 40), 20, "the other apps took twenty calls more than the headroom");
+        assert_eq!(hear(60, 40), 20, "an older report that arrived later");
+        assert_eq!(hear(1_000_000, 40), 20, "the account has another plan than is configured");
         assert_eq!(hear(0, 90), 70);
         assert!(day.is_spent(noon));
         assert_eq!((day.used(at(6, 0)), day.taken_by_others(at(6, 0))), (0, 0));

@@ -291,7 +291,7 @@ mod tests {
         let mut day =
             DailyQuota::open(600_000, 900, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
         let first = day.next_save(at(7, 0), true).unwrap();
-        assert!(first.blocks_calls, "the first of the process");
+        assert!(first.blocks_calls, "the first call of the process");
         day.on_save(&first.job, true);
         for _ in 0..2_000 {
             assert!(day.next_save(at(7, 1), true).is_none());
@@ -304,7 +304,7 @@ mod tests {
         assert!(!second.blocks_calls, "half of 5 s of calls are left");
         day.on_save(&second.job, false);
         assert!(!day.next_save(at(7, 1), true).unwrap().blocks_calls, "a failed write is due again");
-        assert!(day.next_save(at(8, 0), true).unwrap().blocks_calls, "the first of the day");
+        assert!(day.next_save(at(8, 0), true).unwrap().blocks_calls, "the first call of the day");
     }
 
     #[test]
@@ -316,14 +316,14 @@ mod tests {
         let mut under_way = None;
         for _ in 0..=AHEAD_OF_40 - MAX_BURST {
             if let Some(PendingSave { job, blocks_calls }) = day.next_save(at(7, 1), true) {
-                assert!(!blocks_calls && under_way.is_none(), "asked for once, and early");
+                assert!(!blocks_calls && under_way.is_none(), "the write is requested once, and early");
                 under_way = Some(job);
             }
             day.count_call(at(7, 1));
         }
         assert!(
             day.next_save(at(7, 2), true).unwrap().blocks_calls,
-            "three together would be more than the disk says"
+            "a burst of three calls would exceed the count on the disk"
         );
         day.on_save(&under_way.unwrap(), true);
         assert!(day.next_save(at(7, 2), true).is_none());

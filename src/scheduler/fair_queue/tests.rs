@@ -165,14 +165,14 @@ fn a_flight_moves_up_only_for_a_less_loaded_caller() {
     assert!(next_two.contains(&Some(99)), "{next_two:?}");
     join(&mut queue, 200, weighted(3, 1), 200);
     queue.add_waiter(200, weighted(1, 1), after(9));
-    assert_eq!(queue.depth(3).waiting, 1, "it stays where it is");
+    assert_eq!(queue.depth(3).waiting, 1, "the flight stays in its flow");
 }
 
 #[test]
 fn a_flight_does_not_move_down_for_a_caller_of_small_weight() {
     let mut queue = FairQueue::default();
     join(&mut queue, 0, weighted(3, 1), 0);
-    assert_eq!(queue.pop(), Some(0), "the light one was just served");
+    assert_eq!(queue.pop(), Some(0), "the caller of small weight was just served");
     join_all(&mut queue, 1..81, weighted(2, 100));
     join(&mut queue, 81, weighted(1, 100), 81);
     queue.add_waiter(81, weighted(3, 1), after(9));
