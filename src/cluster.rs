@@ -1,13 +1,12 @@
 //! The state that replicas share in Redis or Valkey: the quota, claims, events, and records of snapshots and of the access token.
 //! The handle belongs to the fetcher's thread.
 //!
-//! Redis may lose everything that it stores. Every operation has a time limit, and fails with [`Unavailable`] if Redis
-//! cannot be used. If Redis stays unavailable, the process continues on its own, within its share of the limits
-//! ([`standalone`]). `docs/adr/0016-shared-quota-in-redis.md` describes how the parts fit together.
+//! Redis may lose everything that it stores. Every operation has a time limit. If Redis stays unavailable, the process
+//! continues on its own, within its share of the limits ([`standalone`]). See also
+//! `docs/adr/0016-shared-quota-in-redis.md`.
 //!
 //! A *claim* is a replica's lease on fetching one meeting for all replicas. It lasts 60 s and is renewed every 20 s.
-//! Another replica can get the claim when its owner releases it, or 3 s after the owner's last heartbeat. A replica
-//! that waits for a claim asks again every second.
+//! Another replica can get the claim when its owner releases it, or 3 s after the owner's last heartbeat.
 //!
 //! A *fencing number* orders claims, records and purges. A record is not stored if a purge or another record has a
 //! larger number than the record's claim (`claims.lua`). A *slot* is a time for one call, reserved from the shared
@@ -122,9 +121,8 @@ struct ClusterInner {
     outbox: RefCell<Vec<OutboxItem>>,
     /// All purges with numbers up to this one were applied here.
     purged: Cell<u64>,
-    /// Whether the purges that were missed before this connection were applied. Until then, `purged` must not grow.
-    /// Example: purge 100 was missed, and purge 200 has just been received. If `purged` became 200, purge 100 would
-    /// never be applied.
+    /// Whether the purges that were missed before this connection were applied. Until then, `purged` must not grow: if it
+    /// became 200 while purge 100 is still missing, purge 100 would never be applied.
     caught_up: Cell<bool>,
     rejections: Rejections,
     /// Whether this process has left the cluster. It then no longer uses Redis.
@@ -158,8 +156,7 @@ enum OutboxItem {
 }
 
 impl Cluster {
-    /// Returns a handle without a connection. [`Cluster::run_heartbeat`] connects. `events` receives the events of
-    /// other replicas.
+    /// Returns a handle. [`Cluster::run_heartbeat`] connects it. `events` receives the events of other replicas.
     pub fn new(config: ClusterConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
         let now = Instant::now();
         let (push, pushes) = mpsc::unbounded_channel();
@@ -226,8 +223,7 @@ impl Cluster {
         if is_usable { Ok(()) } else { Err(Unavailable) }
     }
 
-    /// Opens the circuit breaker: all operations fail until a heartbeat succeeds. The next heartbeat is sent
-    /// immediately.
+    /// Opens the circuit breaker: all operations fail until a heartbeat succeeds. The next heartbeat is sent immediately.
     fn failed(&self, error: &OpError) {
         self.record(|breaker| breaker.on_failure(Instant::now()), error);
         self.0.heartbeat_now.notify_one();

@@ -106,11 +106,10 @@ impl Fetcher {
         (fetcher, FetcherTask { dependencies, commands, signals })
     }
 
-    /// Gets a snapshot, and waits for it up to `server.wait`. The request joins the flight in progress, or starts one
-    /// if the caller is within its limits. The calls of a flight that it starts count for `caller`. `hangs_up`
-    /// completes when the caller disconnects; after that, a flight that only this caller waited for does not make its
-    /// first call. If `requested` names no [kind](crate::snapshot::MeetingKind), the snapshot may be a meeting's or a
-    /// webinar's.
+    /// Gets a snapshot, and waits for it up to `server.wait`. The request joins the flight in progress, or starts one if
+    /// the caller is within its limits. The calls of a flight that it starts count for `caller`. `hangs_up` completes when
+    /// the caller disconnects; after that, a flight that only this caller waited for does not make its first call. If
+    /// `requested` names no [kind](crate::snapshot::MeetingKind), the snapshot may be a meeting's or a webinar's.
     ///
     /// # Errors
     /// Any [`Reason`]. The flight may continue after an error.
@@ -144,9 +143,8 @@ impl Fetcher {
         }
     }
 
-    /// Starts a flight that refreshes a stale snapshot in the background, unless a flight for it is in progress or
-    /// `caller` is over its limits. The flight's calls count for `caller`, and flights that callers wait for have
-    /// priority.
+    /// Starts a flight that refreshes a stale snapshot in the background, unless a flight for it is in progress or `caller`
+    /// is over its limits. The flight's calls count for `caller`, and flights that callers wait for have priority.
     pub(crate) fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
         // Fails only if the fetcher has stopped. Nothing is refreshed then.
         drop(self.commands.send(FetcherCommand::Refresh { key, caller, request }));

@@ -115,14 +115,12 @@ impl Scheduler {
         self.0.dispatcher.borrow_mut().quota.release(permit);
     }
 
-    /// Handles Zoom's report of how many calls the whole account has left today. The report is from the response to a
-    /// call made at `called`.
+    /// Handles Zoom's report, for a call made at `called`, of how many calls the whole account has left today.
     pub(crate) fn report_remaining(&self, calls: u64, called: Instant) {
         self.0.dispatcher.borrow_mut().quota.report_remaining(calls, called);
     }
 
-    /// Starts a cool-down after a 429: stops the calls of all replicas until `until`. Callers that cannot wait that
-    /// long get `failure`.
+    /// Starts a cool-down after a 429, for all replicas. Callers that cannot wait until `until` get `failure`.
     pub(crate) fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.dispatcher.borrow_mut().quota.cool_down(kind, until, &failure);
         self.on_cooldown(failure);
@@ -153,8 +151,7 @@ impl Scheduler {
         dispatcher.quota.local().stretch(pages, dispatcher.quota.now())
     }
 
-    /// Returns the time until which a cool-down or the daily quota blocks all calls, and the failure; `None` if neither
-    /// does. Ignores the rate.
+    /// Returns until when a cool-down or the daily quota blocks all calls, and the failure. Ignores the rate.
     pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
         let denied = dispatcher.quota.local().blocked_until(dispatcher.quota.now())?;

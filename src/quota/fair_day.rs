@@ -268,8 +268,7 @@ impl FairDay {
         }
     }
 
-    /// Returns the minimum time between two fetches of this caller on this replica if it is held; `None` if it is not
-    /// held.
+    /// Returns the minimum time between two fetches of this caller on this replica if it is held; `None` if it is not held.
     fn held_interval(&self, name: &str, day: &DayState) -> Option<Duration> {
         let account = self.reserves.accounts.get(name).filter(|account| account.answers.is_held())?;
         let in_a_day = self.reserves.share(account) / f64::from(HELD_TO);

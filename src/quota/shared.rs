@@ -196,8 +196,7 @@ impl SharedQuota {
         self.local.estimate(opens.max(from), ahead) + self.cluster.local_share().apart.saturating_mul(times)
     }
 
-    /// Sets the number of waiting calls for the next report to Redis, and releases the slots that these calls cannot
-    /// use.
+    /// Sets the number of waiting calls for the next report to Redis, and releases the slots that these calls cannot use.
     pub(super) fn report_demand(&mut self, waiting: usize, now: Now) {
         #[expect(
             clippy::cast_possible_truncation,
@@ -273,8 +272,7 @@ impl Permit {
     }
 }
 
-/// Returns this process's part of the refresh demand of all replicas, 0 to 1. Returns 1 if this process has no demand
-/// yet.
+/// Returns this process's part of the refresh demand of all replicas, 0 to 1. Returns 1 if this process has no demand yet.
 fn part_of(own: f64, all: u64) -> f64 {
     let all = f64::from(u32::try_from(all).unwrap_or(u32::MAX)).max(own);
     if own > 0.0 { own / all } else { 1.0 }

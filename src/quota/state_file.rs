@@ -119,8 +119,7 @@ impl StateFile {
         };
         // A write renames a file to this path, which would replace a symbolic link instead of its target.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        // A count of a later day than today is kept, because this machine's clock may have been set back. Zoom's clock
-        // was not.
+        // A count of a later day than today is kept, because this machine's clock may have been set back.
         let state = load(&path, today).map_err(failed)?.filter(|state| state.zoom_calls_of_day >= today);
         let (state, callers) = state.map_or_else(
             || (SavedCount { zoom_calls_of_day: today, calls: 0 }, BTreeMap::new()),
@@ -233,9 +232,8 @@ fn load(path: &Path, today: u64) -> io::Result<Option<SavedDay>> {
     Ok(None)
 }
 
-/// Parses the content of the file. Returns `None` if this service cannot have written it, for example because a count
-/// is higher than can be configured. The date may be a day ahead of the clock, because the clock may have been set
-/// back.
+/// Parses the content of the file. Returns `None` if this service cannot have written it, for example because a count is
+/// higher than can be configured. The date may be a day ahead of the clock, because the clock may have been set back.
 fn parse(text: &[u8], today: u64) -> Option<SavedDay> {
     // The derived `Deserialize` of a struct would also accept a list.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;

@@ -176,9 +176,8 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Makes room for a new flight of this caller. Evicts a refresh if there is one, otherwise the newest flight of the
-    /// most loaded caller. Flights that have made a call are not evicted. Returns `None` if there is no refresh and no
-    /// other caller is more loaded than this one.
+    /// Makes room for a new flight of this caller. Evicts a refresh or, if there is none, the newest flight of the most
+    /// loaded caller, unless that caller is no more loaded than this one. Flights that have made a call are not evicted.
     pub(crate) fn evict_for(&mut self, weight: CallerWeight) -> Option<T> {
         let flight = self.background.newest_of_most_loaded(None);
         let flight = flight.or_else(|| self.foreground.newest_of_most_loaded(Some(weight)))?;
