@@ -1,5 +1,4 @@
-//! The state that replicas share in Redis or Valkey: the quota, claims, events, and records of snapshots and of the access token.
-//! The handle belongs to the fetcher's thread.
+//! The state that replicas share in Redis or Valkey: the quota, claims, events, and records of snapshots and access tokens.
 //!
 //! Redis may lose everything that it stores. Every operation has a time limit. If Redis stays unavailable, the process
 //! continues on its own, within its share of the limits ([`standalone`]). See also
@@ -8,9 +7,8 @@
 //! A *claim* is a replica's lease on fetching one meeting for all replicas. It lasts 60 s and is renewed every 20 s.
 //! Another replica can get the claim when its owner releases it, or 3 s after the owner's last heartbeat.
 //!
-//! A *fencing number* orders claims, records and purges. A record is not stored if a purge or another record has a
-//! larger number than the record's claim (`claims.lua`). A *slot* is a time for one call, reserved from the shared
-//! quota (`quota.lua`).
+//! A *fencing number* orders claims, records and purges. A record is not stored if a purge or a stored record has a larger
+//! number (`claims.lua`). A *slot* is a time for one call, reserved from the shared quota (`quota.lua`).
 
 pub mod address;
 pub mod bounds;
