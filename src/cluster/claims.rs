@@ -24,11 +24,11 @@ const CLAIM_EXPIRES_AFTER: Duration = Duration::from_secs(60);
 /// The result of an attempt to claim a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimResult {
-    /// This replica fetches.
+    /// This replica has the claim, and fetches.
     Granted(Claim),
-    /// Another replica fetches, with the claim of this number. An event announces how the fetch ends.
+    /// Another replica has the claim, with this fencing number, and fetches. An event announces how the fetch ends.
     Held(u64),
-    /// There is a newer record, with this number.
+    /// There is a newer record, with this fencing number.
     Recorded(u64),
 }
 

@@ -32,7 +32,7 @@ const LIVES_AT_LEAST: Duration = Duration::from_secs(1);
 pub(super) const PURGES_REMEMBERED: usize = 1_000;
 
 impl Cluster {
-    /// Runs as long as the service.
+    /// Sends heartbeats until this process leaves the cluster, and handles events as long as the service runs.
     pub async fn run_heartbeat(self) {
         match self.0.pushes.take() {
             // Both run in one task, so that neither continues if the other panics.

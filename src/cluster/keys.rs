@@ -56,8 +56,8 @@ pub struct Claim {
 }
 
 impl RecordKey {
-    /// Names the record of a meeting's or webinar's snapshot of one type (live or past), or of its refusal. Replicas of
-    /// old versions that do not know webinars ignore the names of webinars.
+    /// Names the record for a meeting or webinar of one type (`live` or `past`), which contains the snapshot or Zoom's
+    /// refusal. Replicas of old versions that do not know webinars ignore the names of webinars.
     pub fn meeting(key: &SnapshotKey) -> Self {
         let suffix = match key.kind {
             MeetingKind::Meeting => "",

@@ -19,7 +19,7 @@ use crate::{
     trace::TraceContext,
 };
 
-/// Runs as long as the service.
+/// Runs the fetcher, as long as the service runs.
 pub(super) async fn run(
     dependencies: Dependencies,
     signals: Signals,

@@ -53,8 +53,8 @@ pub(crate) struct SharedQuota {
     slots: Rc<RefCell<ReservedSlots>>,
     /// While Redis is unavailable, a date and the count of that day at which this process must stop.
     standalone_stop: Option<(u64, u64)>,
-    /// The earliest time of the next call while Redis is unavailable. It matters only if fewer calls a second are
-    /// permitted than there are replicas, because the rate limiter cannot pass less than one call a second.
+    /// The earliest time of the next call while Redis is unavailable. It matters only if this process's share is less than
+    /// one call a second, which the rate limiter cannot enforce.
     next_standalone: Option<Instant>,
     /// The version of the callers' accounts that `local` got last.
     caller_calls_version: u64,

@@ -18,7 +18,7 @@ const MAX_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(super) struct ReservedSlots {
-    /// Sorted by time.
+    /// The reserved slots, sorted by time.
     slots: VecDeque<Slot>,
     /// The number of requests in flight.
     requested: u64,
