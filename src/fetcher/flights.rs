@@ -234,7 +234,7 @@ impl Flights {
         let mut table = self.table.borrow_mut();
         let entry = table.in_progress.get_mut(&flight.number)?;
         entry.answer_some(|waiter| (waiter.weight.caller == caller).then(|| Err(failure.clone())));
-        entry.weights().into_iter().map(|weight| weight.caller).find(|other| *other != caller)
+        entry.connected().map(|waiter| waiter.weight.caller).find(|other| *other != caller)
     }
 
     /// Makes the flight's calls count for this caller from now on.

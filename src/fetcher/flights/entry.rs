@@ -156,7 +156,7 @@ impl FlightEntry {
         self.connected().map(|waiter| waiter.deadline).min()
     }
 
-    fn connected(&self) -> impl Iterator<Item = &Waiter> {
+    pub(super) fn connected(&self) -> impl Iterator<Item = &Waiter> {
         self.waiters.iter().flatten().filter(|waiter| waiter.is_connected())
     }
 
