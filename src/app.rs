@@ -31,8 +31,8 @@ use crate::{
     zoom::secret::SecretSource,
 };
 
-/// The number of the fetcher's blocking threads: two for cleaning and compressing pages, and two for the state file
-/// and name resolution, which a slow disk or name server can block. More threads would not be faster, and the
+/// The number of the fetcher's blocking threads: two for cleaning and compressing pages, and two for work that a slow
+/// disk or name server can block, such as writing the state file. More threads would hardly be faster, and the
 /// allocator keeps memory for each thread.
 const FETCHER_BLOCKING_THREADS: usize = 4;
 /// How long a stopping replica tries to return its share of the quota to the others.
@@ -52,7 +52,7 @@ pub enum StartError {
     /// The system refused to start a thread.
     #[error("the service cannot start its threads: {0}")]
     NoThread(io::Error),
-    /// Zoom's client secret cannot be read.
+    /// Zoom's client secret cannot be read, or no keys can be derived from it.
     #[error("zoom.client_secret_file: {0}")]
     ClientSecret(io::Error),
 }
@@ -63,7 +63,7 @@ pub enum RunError {
     /// The system refused to start a thread.
     #[error("the service cannot start its threads: {0}")]
     NoThread(#[from] io::Error),
-    /// A task that the service cannot do without has ended. The cause is a bug, or the system refused to start a thread.
+    /// A task that the service cannot do without has ended, usually because of a bug or a thread that could not start.
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }
@@ -216,7 +216,7 @@ async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) ->
     served && idle
 }
 
-/// Frees expired cache entries and updates the metrics at a fixed interval, so that no request spends time on it.
+/// Frees expired cache entries and updates the gauges at a fixed interval, so that requests spend little time on it.
 async fn run_maintenance(state: Data<AppState>, dropped_lines: Option<DroppedLines>) {
     let mut interval = tokio::time::interval(MAINTENANCE_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -30,8 +30,9 @@ impl AtomicFile {
         Self::with(target, regular_file::create)
     }
 
-    /// Starts to write a file that has several writers. Fails with `AlreadyExists` while another writer is at work.
-    /// Only the file's owner may read the new file.
+    /// Starts to write a file that has several writers. Fails with `AlreadyExists` while another writer is at work, or
+    /// if an interrupted writer has left its temporary file. Only its owner may read the new file, unless the caller
+    /// changes the mode.
     pub(crate) fn create_new(target: &Path) -> io::Result<Self> {
         Self::with(target, |path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
     }
@@ -71,7 +72,7 @@ impl Drop for AtomicFile {
     }
 }
 
-/// Checks without side effects whether [`AtomicFile::create`] would succeed.
+/// Checks without side effects whether [`AtomicFile::create`] is likely to succeed.
 pub(crate) fn could_create(target: &Path) -> io::Result<()> {
     regular_file::could_create(target)?;
     regular_file::could_create(&temporary_path(target))

@@ -1,4 +1,4 @@
-//! Threads for work that takes milliseconds: cleaning, compressing, and making views.
+//! Threads for work that takes milliseconds or may block, such as cleaning, compressing, and making views.
 //!
 //! They yield the processor to the threads that serve hits: on one CPU, a hit would otherwise wait for up to several
 //! milliseconds whenever a page is packed (docs/adr/0040).
@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
 
-/// The amount by which blocking threads are nicer than other threads. A worker that needs the same CPU gets nine
+/// The amount by which blocking threads are nicer than other threads. A worker that needs the same CPU gets about nine
 /// times as much of it, so a flight still makes progress beside workers that are never idle.
 const NICER_BY: i32 = 10;
 /// How long an idle blocking thread is kept: practically forever; see [`runtime`].
@@ -56,7 +56,7 @@ impl BlockingPool {
     /// Makes a pool of up to `threads` threads.
     ///
     /// # Errors
-    /// The system has no thread left for the first one.
+    /// The system refuses the first thread or another resource of the runtime.
     pub(crate) fn new(threads: usize) -> io::Result<Self> {
         runtime(threads).map(|runtime| Self(Some(runtime)))
     }

@@ -1,5 +1,5 @@
-//! Cleans a page of participants: a string with a unit becomes a number, a resolution becomes an object, and `""`
-//! becomes `null`.
+//! Cleans a page of participants: a string with a unit becomes a number, and its key gets the unit. A resolution becomes
+//! an object, and `""` becomes `null`.
 //!
 //! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space
 //! between tokens. No tree is built: a strict first pass validates the complete document, and a second pass copies
@@ -34,7 +34,7 @@ pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
 
 /// A page that is valid, and whose participants are not cleaned yet.
 pub(crate) struct CheckedPage {
-    /// Everything but the participants.
+    /// The facts about the page, except for the fields that cleaning fills in.
     envelope: Page,
     /// The byte offset of the first participant; `None` if the list is empty.
     participants: Option<usize>,
@@ -94,7 +94,7 @@ impl CheckedPage {
         }
     }
 
-    /// Returns everything but the participants: a [`Page`] without the fields that cleaning fills in.
+    /// Returns the facts about the page that need no cleaning. The other fields of [`Page`] are empty.
     pub(crate) fn envelope(&self) -> &Page {
         &self.envelope
     }

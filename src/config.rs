@@ -1,16 +1,16 @@
 //! The configuration. Reads built-in defaults, files and environment variables into one struct for each part of the
 //! service.
 //!
-//! Later layers override earlier ones: first `config/default.toml` (built in, and the only place for defaults), then
-//! each `--config` file in turn, then the environment (`QOS_PROXY__SECTION__KEY`). All values are read and checked
-//! before problems are reported. [`Problems`] has one line for each problem, with the key, the origin of the value,
-//! and what to do. A wrong value is a problem even if a later layer overrides it, because the later layer may be
-//! removed.
+//! Later layers override earlier ones: first `config/default.toml` (built in), then each `--config` file in turn, then
+//! the environment (`QOS_PROXY__SECTION__KEY`). All values are read and checked before problems are reported.
+//! [`Problems`] has one line for each problem, with the key or the file, the origin of the value, and usually what to
+//! do. A wrong value is a problem even if a later layer overrides it, because the later layer may be removed.
 //!
-//! No library does this: `config` and `figment` deserialize with serde, which stops at the first problem of a layer.
+//! `config` and `figment` do not work like this: they deserialize with serde, which stops at the first problem of a
+//! layer.
 //!
-//! - Nothing is guessed: a number without its unit, a typo and an unknown key are problems.
-//! - No problem, no warning and no line of [`Config::effective`] contains a secret.
+//! - Nothing is guessed: a duration without its unit, a typo and an unknown key are problems.
+//! - No problem, no warning and no line of [`Config::effective`] contains the value of a key for a secret.
 //! - Files of secrets, certificates and callers are read here, to report problems at start. docs/OPERATIONS.md lists
 //!   the files that are read again while the service runs. A change of any other file takes effect at the next
 //!   start.
@@ -47,7 +47,7 @@ use crate::{
 
 /// The complete and valid configuration, with the settings of each part in one field.
 pub struct Config {
-    /// The listeners and their timeouts.
+    /// The listeners, their limits and timeouts.
     pub server: ServerConfig,
     /// How long callers wait, and the bounds of queue and memory.
     pub fetcher: FetcherConfig,
@@ -57,9 +57,9 @@ pub struct Config {
     pub quota: QuotaConfig,
     /// How long snapshots are fresh.
     pub freshness: FreshnessConfig,
-    /// The size of the cache and the use of stale snapshots.
+    /// The size of the cache, how long failures are kept, and the use of stale snapshots.
     pub cache: CacheConfig,
-    /// The callers and their keys; `None` if every request is accepted.
+    /// The callers and their keys; `None` if requests need no key.
     pub callers: Option<CallersFile>,
     /// The fields that are hidden from the anonymous caller.
     pub anonymous_hide: HiddenFields,
@@ -69,7 +69,7 @@ pub struct Config {
     pub summary: SummaryLimits,
     /// Redis; `None` for a single process.
     pub cluster: Option<ClusterConfig>,
-    /// The log's format and filter.
+    /// The settings of the log.
     pub telemetry: TelemetryConfig,
     /// The collector of spans.
     pub trace: TraceConfig,
@@ -81,7 +81,7 @@ impl Config {
     /// Reads the files and the given environment. Returns the configuration and the warnings for the log.
     ///
     /// # Errors
-    /// Returns every problem.
+    /// Returns all problems that were found.
     pub fn load(
         files: &[PathBuf],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -135,13 +135,14 @@ impl Config {
     /// Reads the files and this process's environment, like [`Self::load`].
     ///
     /// # Errors
-    /// Returns every problem.
+    /// Returns all problems that were found.
     pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
         Self::load(files, std::env::vars_os())
     }
 
-    /// Like [`Self::from_process`], but also checks the files of issuers. If `files_may_be_missing`, a missing file
-    /// is only a warning: it may be mounted where the service runs, but not where its configuration is checked.
+    /// Like [`Self::from_process`], but also checks the files of issuers. If `files_may_be_missing`, a missing file of
+    /// secrets, certificates, callers or issuers is only a warning: it may be mounted where the service runs, but not
+    /// where its configuration is checked.
     pub(crate) fn check_process(
         files: &[PathBuf],
         files_may_be_missing: bool,

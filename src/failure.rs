@@ -16,7 +16,7 @@ vocabulary! {
     /// The reason of a failure. Its word is the `code` of the problem that callers get, and also appears in traces and
     /// in messages between replicas.
     pub enum Reason {
-        /// Zoom has no such meeting.
+        /// Zoom has no such meeting, or no details of it yet.
         MeetingNotFound = "meeting_not_found",
         /// Zoom says that the id is not of the requested kind. If no kind was requested, it is neither a meeting's nor
         /// a webinar's.
@@ -25,9 +25,10 @@ vocabulary! {
         MeetingTooOld = "meeting_too_old",
         /// The caller has reached a limit of its own, or its share of the day.
         CallerOverLimit = "caller_over_limit",
-        /// Zoom refuses the access token, its scopes or the account's plan.
+        /// Zoom refuses our credentials, the access token, its scopes or the account's plan.
         ZoomRejectedCredentials = "zoom_rejected_credentials",
-        /// No connection, a server error, or a response that is not a complete page.
+        /// Any other failure of a call: no connection, a server error, an incomplete or invalid response, or a cause in
+        /// [`Lasting`].
         ZoomFailed = "zoom_failed",
         /// No call can be made while the caller waits, because of our per-second limit or a 429 from Zoom.
         ZoomRateLimited = "zoom_rate_limited",
@@ -105,7 +106,7 @@ vocabulary! {
     }
 }
 
-/// Zoom's response to a failed call. Callers get it, so that they can quote it to Zoom's support.
+/// Zoom's response to a failed call. Callers get it, or a part of it, so that they can quote it to Zoom's support.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ZoomError {
     /// The HTTP status, which is often misleading.

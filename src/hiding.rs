@@ -1,4 +1,4 @@
-//! The groups of fields that a caller may not see, and the keys that compute the replacements of hidden values.
+//! The groups of fields that a caller may not see, and the secret keys that responses to such a caller need.
 
 mod current;
 mod keys;

@@ -1,4 +1,4 @@
-//! Rewrites JSON text without building a tree: copies everything that does not change, byte for byte, in long runs.
+//! Rewrites JSON text without building a tree: copies all tokens that do not change, byte for byte, in long runs.
 //!
 //! Has no side effects and never panics. The text must have been validated; if it is not valid after all, the result is
 //! [`Desynced`].

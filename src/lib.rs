@@ -4,22 +4,22 @@
 //!
 //! 1. [`server`] accepts the connection and passes one request at a time to actix.
 //! 2. [`http`] finds the route, identifies the caller ([`callers`]), and parses the [`meeting_id`] and the query.
-//! 3. If [`cache`] has a fresh [`snapshot`] of the meeting, `http` serves it: the cached bytes are the bytes on the
-//!    wire.
+//! 3. If [`cache`] has a fresh [`snapshot`] of the meeting, `http` serves it. For a whole meeting, the cached bytes are
+//!    usually the bytes on the wire.
 //! 4. A stale snapshot is also served, within limits, while it is refreshed. Otherwise the worker sends [`fetcher`]
 //!    a command and waits.
 //! 5. The fetcher, the only thread that calls Zoom, joins the request to the meeting's flight, or starts a flight. A
 //!    *flight* fetches one meeting for every request that waits for it (single-flight). With Redis, the flight first
 //!    searches the other replicas (`fetcher/peers`): it takes their snapshot, waits for their flight, or claims the
-//!    meeting, so that only this replica fetches it.
+//!    meeting, so that the other replicas wait for this one.
 //! 6. For each page, the flight waits for a permit, the right to make one call: [`scheduler`] picks the next caller,
 //!    and [`quota`] decides when Zoom may be called. With Redis, all replicas share the quota and the access token
 //!    through [`cluster`].
 //! 7. [`zoom`] makes the call and classifies errors; [`clean`] turns Zoom's page into ours.
 //! 8. After the last page, the finished snapshot goes into the cache, and every caller that waits gets it. With
 //!    Redis, the flight first publishes the snapshot for the other replicas.
-//! 9. `http` builds the response in an encoding that the caller accepts. A [`failure`] becomes a stale response or a
-//!    problem.
+//! 9. `http` builds the response in an encoding that the caller accepts. A [`failure`] becomes a stale response or an
+//!    error response.
 //! 10. [`metrics`], [`telemetry`] and [`trace`] record the request.
 
 #[macro_use]

@@ -1,6 +1,6 @@
 //! Opens regular files only, after following symbolic links: Kubernetes mounts files as links.
 //!
-//! Opening a FIFO blocks until a process writes to it, and reading a device may never end. If a path is wrong, the
+//! Opening a FIFO blocks until another process opens it, and reading a device may never end. If a path is wrong, the
 //! service must report an error rather than hang at start.
 
 use std::{
@@ -44,7 +44,8 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).custom_flags(nonblocking()).open(path)
 }
 
-/// Checks without side effects whether [`create`] would succeed.
+/// Checks without side effects whether [`create`] is likely to succeed: the path is a regular file or unused, and its
+/// folder is writable.
 pub(crate) fn could_create(path: &Path) -> io::Result<()> {
     must_be_regular_or_missing(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

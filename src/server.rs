@@ -1,4 +1,4 @@
-//! Binds the two listeners, and bounds what a connection may use: time, workers, open files.
+//! Binds the two listeners, and bounds what connections may use, such as time, open files and memory.
 
 mod deadline;
 mod framing;
@@ -32,8 +32,8 @@ const OPERATORS_CONNECTIONS: usize = 128;
 /// actix adds the next part of a body to a connection's write buffer only while the buffer holds fewer bytes than this.
 /// The rest of a part and the next part therefore fit into the same allocation.
 const WRITE_BUFFER: usize = 4 * 1024;
-/// How long a connection stays open after its last response, to read and discard bytes that still arrive. If it were
-/// closed immediately, the kernel would reset it, and the client could lose the response.
+/// The maximum time that a connection stays open after its last response, to read and discard bytes that still arrive.
+/// If it were closed immediately, the kernel could reset it, and the client could lose the response.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The listeners and their limits.
@@ -46,9 +46,10 @@ pub struct ServerConfig {
     pub workers: usize,
     /// How long new connections are still accepted after SIGTERM.
     pub drain_delay: Duration,
-    /// How long requests in flight may take after the drain.
+    /// How long requests and flights in progress may take after the drain.
     pub shutdown_timeout: Duration,
-    /// The maximum number of concurrent connections of callers. More connections wait in the kernel's queue.
+    /// The maximum number of concurrent connections of callers; fewer if the limit of open files is too low. More
+    /// connections wait in the kernel's queue.
     pub max_connections: u32,
     /// The timeouts of the connections of both listeners.
     pub timeouts: Timeouts,

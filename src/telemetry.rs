@@ -24,7 +24,7 @@ pub use self::writer::{DroppedLines, Logs};
 use self::{json::JsonLayer, writer::NonBlockingWriter};
 
 /// The log levels of libraries. More verbose levels of actix could print headers, and with them the access token.
-/// `actix_server` repeats the service's line "listening" in seven lines. `actix_http` logs a malformed request as an
+/// `actix_server` repeats the service's line "listening" in several lines. `actix_http` logs a malformed request as an
 /// error, although it is the peer's mistake. awc and rustls use the crate `log`, whose events are not collected.
 const LIBRARIES: &str = "actix_http=warn,actix_server=warn,actix_tls=warn,actix_http::h1::dispatcher=off";
 
@@ -40,7 +40,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// The filter and the format of the log.
+/// The settings of the log.
 pub struct TelemetryConfig {
     /// The format of a line.
     pub log_format: LogFormat,
@@ -53,7 +53,7 @@ pub struct TelemetryConfig {
 /// Starts logging for the whole process. Call it once.
 ///
 /// # Errors
-/// The filter is invalid, or logging was started before.
+/// The filter is invalid, stdout cannot be duplicated, the log thread cannot be started, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(format!("{},{LIBRARIES}", config.log_level))?;
     // Rust's `stdout()` would make one system call for each line.

@@ -1,5 +1,5 @@
-//! Parses TOML with line numbers. Keeps the first syntax error of each line, and still returns the document's keys. Keys
-//! that a syntax error makes unreliable are marked.
+//! Parses TOML with line numbers. Keeps the first syntax error of each line, and still returns the keys that it can
+//! read. Keys that a syntax error makes unreliable are marked.
 //!
 //! `toml` with serde stops at the first problem. Its recovering parser goes on, but it gives byte offsets, and its
 //! errors print the line, which may contain a secret. This file turns offsets into line numbers and keeps only the

@@ -1,4 +1,4 @@
-//! Enums with one word for each value. The word is used in metrics, logs, JSON and messages between replicas.
+//! Enums with one word for each value. The word is used, for example, in metrics, logs, JSON or messages between replicas.
 
 /// Declares an enum with a word for each value. `ALL` contains the values in the order of declaration, and `as_str`
 /// returns a value's word.

@@ -19,10 +19,10 @@ pub struct Page {
     pub total_records: Option<u64>,
     /// The meeting's number; `None` if it is absent, or neither a whole number nor a string with one.
     pub meeting_number: Option<u64>,
-    /// The latest valid `leave_time` of a participant. Once it is old enough, a past meeting is settled: its data
-    /// will not change any more.
+    /// The latest valid `leave_time` of a participant. Once it is old enough, a past meeting counts as settled: its
+    /// data is not expected to change.
     pub newest_leave_time: Option<Timestamp>,
-    /// The number of strings that kept Zoom's key because they did not parse, for a metric.
+    /// The number of strings of each field that kept Zoom's key because they did not parse, for a metric.
     pub unparsed: Unparsed,
 }
 
@@ -43,7 +43,7 @@ pub enum NotAPage {
     /// The text is JSON, but not an object with a list named `participants`. It may be an error body.
     #[error("no list of participants")]
     NoParticipants,
-    /// A key of the envelope occurs twice or has the wrong type, so the page cannot be trusted.
+    /// A key that must be unique occurs twice, or the page token cannot be used, so the page cannot be trusted.
     #[error("ambiguous envelope: `{key}` occurs twice or has the wrong type")]
     Ambiguous {
         /// `participants` or `next_page_token`.

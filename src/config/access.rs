@@ -29,7 +29,7 @@ pub(super) fn anonymous_hide(reader: &mut Reader) -> HiddenFields {
     hidden
 }
 
-/// Reads `[callers]` and the callers' file, and reports every problem in it.
+/// Reads `callers.file` and the file that it names, and reports the problems in that file.
 pub(super) fn callers(
     reader: &mut Reader,
     proxies: &EnvironmentProxies,

@@ -11,7 +11,7 @@ use crate::{
     regular_file,
 };
 
-/// The maximum size of a file of certificates. All of Mozilla's certificates take 250 KB.
+/// The maximum size of a file of certificates, in bytes. All of Mozilla's certificates take about 250 KB.
 pub(super) const MAX_CERTIFICATES_BYTES: u64 = 16 << 20;
 
 const PROXY: &str = "zoom.proxy";
@@ -49,7 +49,7 @@ pub(super) fn zoom_proxies<const N: usize>(
         }
         return proxies.map(|proxy| proxy.map(ProxySource::fixed));
     };
-    // A file that cannot be read was reported before.
+    // A file that cannot be read has already been reported.
     let text = source.as_ref().and_then(|source| source.read().ok());
     let proxy = match (source, text) {
         (Some(_), Some(text)) if text.expose() == NONE => {

@@ -15,7 +15,7 @@ use crate::{
     toml_document::{Item, TomlDocument, integer},
 };
 
-/// The maximum size of a `--config` file: a hundred times the size of a file that sets every key.
+/// The maximum size of a `--config` file, in bytes. A file that sets every key, with comments, takes about 12 KB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The environment variables without `QOS_PROXY__` that the service reads, as many other programs do.
@@ -32,9 +32,9 @@ pub(super) enum RawValue {
     Boolean(bool),
     /// A TOML array of strings.
     Texts(Vec<String>),
-    /// The text of an environment variable, which may mean a number or a boolean.
+    /// The text of an environment variable. Its type depends on the key.
     Variable(String),
-    /// A TOML type that no key has.
+    /// The name of a TOML type that no key has.
     Other(&'static str),
 }
 
@@ -115,7 +115,7 @@ impl Layers {
     /// Adds the variables that begin with `QOS_PROXY__`.
     ///
     /// The second underscore matters. For a service called `qos-proxy`, Kubernetes sets variables such as
-    /// `QOS_PROXY_PORT` in every pod, which must neither configure anything nor be errors.
+    /// `QOS_PROXY_PORT` in the pods of its namespace, which must neither configure anything nor be errors.
     pub(super) fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
         let mut variables: Vec<(String, OsString)> =
             variables.into_iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect();
@@ -139,7 +139,7 @@ impl Layers {
         }
     }
 
-    /// Adds one of [`COMMON_VARIABLES`] unless it is empty. As in curl, the name in lower case takes precedence: the
+    /// Adds one of [`COMMON_VARIABLES`] unless it is blank or not UTF-8. The name in lower case takes precedence: the
     /// variables are sorted, so that name is inserted last.
     fn add_common_variable(&mut self, name: String, value: OsString) {
         let names = COMMON_VARIABLES.into_iter();

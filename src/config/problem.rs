@@ -1,4 +1,4 @@
-//! Problems and warnings. Each has the key, the origin of its value, and what to do.
+//! Problems and warnings. Each has the key or the file, the origin of the value, and usually what to do.
 //!
 //! No message contains a secret: the code that reports a problem leaves it out.
 
@@ -30,9 +30,9 @@ impl fmt::Display for Origin {
 /// One problem. Problems of files sort before problems of keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ConfigProblem {
-    /// The file cannot be read or parsed. The line is `None` if it is unknown.
+    /// The file cannot be read, or a line is wrong. The line is `None` if the problem is not in a line.
     File { path: PathBuf, line: Option<usize>, message: String },
-    /// The key is unknown, wrong or missing. The origin is `None` if the key is required and not set.
+    /// The key is unknown, wrong or missing. The origin is `None` if the key is not set.
     Key { key: String, origin: Option<Origin>, message: String },
 }
 
@@ -80,7 +80,8 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-/// Every problem of a configuration, one line for each, sorted by file, section and key. No line contains a secret.
+/// The problems found in a configuration, one line for each, sorted by file, section and key. No line contains the value
+/// of a key for a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<ConfigProblem>);
 

@@ -22,7 +22,7 @@ pub(super) struct Reader {
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
     displayed: BTreeMap<&'static str, DisplayValue>,
-    /// Whether a file of a secret, of certificates or of callers may be missing.
+    /// Whether a file of a secret, of certificates, of callers or of an issuer may be missing.
     files_may_be_missing: bool,
     /// Whether the files of issuers are checked. The service starts without them, because it reads them again later.
     pub(super) checks_issuer_files: bool,
@@ -103,7 +103,7 @@ impl Reader {
     }
 
     // In place of a wrong value, the following methods return a placeholder such as 0. The wrong value is reported,
-    // so the placeholder is never used.
+    // so the service never runs with the placeholder.
 
     pub(super) fn address(&mut self, key: &'static str) -> SocketAddr {
         self.required(key, address::socket_addr).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())

@@ -51,7 +51,7 @@ pub(super) fn cluster(
         return None;
     };
     let source = url?;
-    // A file that cannot be read was reported before.
+    // A file that cannot be read has already been reported.
     let address = address(reader, key, &source.read().ok()?, ca_file.as_ref())?;
     if quota.state_file.take().is_some() {
         reader.annotate("limits.state_file", "not used: with redis.url, the day's count is kept in Redis");
@@ -70,7 +70,7 @@ pub(super) fn cluster(
     })
 }
 
-/// Parses `url`, the value of `key`. Returns `None` after reporting a problem.
+/// Parses `url`, the value of `key`. Returns `None` after reporting a problem or a missing CA file.
 fn address(reader: &mut Reader, key: &str, url: &Secret, ca_file: Option<&PathBuf>) -> Option<Address> {
     if ca_file.is_some() && !url.expose().starts_with("rediss") {
         reader.reject(
@@ -110,11 +110,11 @@ fn read_address(source: &SecretSource, ca_file: Option<&PathBuf>) -> Option<Addr
     Address::parse(source.read().ok()?.expose(), ca.as_deref()).ok()
 }
 
-/// Returns the cipher of records; `None` without a key, or after reporting a problem with it.
+/// Returns the cipher of records; `None` without a usable key. A problem with the key is reported.
 fn cipher(reader: &mut Reader) -> Option<Arc<RecordCipher>> {
     let source = reader.optional_secret(ENCRYPTION_KEY, ENCRYPTION_KEY_FILE)?;
     let key = reader.first_set([ENCRYPTION_KEY, ENCRYPTION_KEY_FILE])?;
-    // A file that cannot be read was reported before.
+    // A file that cannot be read has already been reported.
     let cipher = RecordCipher::new(source.read().ok()?.expose());
     cipher.map_err(|error| reader.reject(key, error.to_string())).ok().map(Arc::new)
 }

@@ -1,7 +1,7 @@
 //! The rules of the values. A rule is a function that converts a raw value into a typed one, or returns a message with the
-//! problem and with what to write instead.
+//! problem and usually with what to write instead.
 //!
-//! A rule checks one value. `sections.rs` checks values that depend on each other.
+//! A rule checks one value. The files that read the sections check values that depend on each other.
 
 pub(super) mod address;
 pub(super) mod quantity;

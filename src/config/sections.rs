@@ -68,14 +68,14 @@ fn workers(reader: &mut Reader) -> usize {
     })
 }
 
-/// Returns whether the two listeners cannot exist at the same time. Port 0 means any free port, so it never collides.
+/// Returns whether the addresses overlap within IPv4 or within IPv6. Port 0 means any free port, so it never collides.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap =
         one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
     one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || overlap)
 }
 
-/// An example of `zoom.api_base_url` for messages.
+/// An example of a base URL for messages.
 const ZOOM: &str = "https://api.zoom.us/v2";
 
 pub(super) fn zoom(

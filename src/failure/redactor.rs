@@ -62,21 +62,21 @@ pub(crate) struct Redactor(Arc<Mutex<KnownSecrets>>);
 #[derive(Default)]
 struct KnownSecrets {
     configured: Vec<Box<str>>,
-    /// Access tokens have a list of their own. A new one is issued every hour, so they would displace the configured
-    /// secrets.
+    /// Access tokens have a list of their own. A new one is issued about every hour, so they would displace the
+    /// configured secrets.
     access_tokens: Vec<Box<str>>,
     runs: Runs,
 }
 
 impl Redactor {
-    /// Adds a configured secret. From now on, the secret is redacted, and so is every part of it that has at least
-    /// eight bytes. It is found in upper and lower case, percent-encoded, escaped as in JSON or HTML, in base64 and in
-    /// hexadecimal.
+    /// Adds a configured secret. Unless it has fewer than four bytes, it is redacted from now on, and so is every part
+    /// of it that has at least eight bytes. It is found in upper and lower case, percent-encoded, escaped as in JSON or
+    /// HTML, in base64 and in hexadecimal.
     pub(crate) fn learn(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.configured);
     }
 
-    /// Like [`Self::learn`], but for an access token, which is replaced every hour.
+    /// Like [`Self::learn`], but for an access token, which is replaced about every hour.
     pub(crate) fn learn_access_token(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.access_tokens);
     }

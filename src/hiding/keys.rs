@@ -91,7 +91,7 @@ impl HidingKeys {
         Ok([&nonce, &body[..]].concat())
     }
 
-    /// Decrypts what [`Self::seal`] returned; `None` for anything else.
+    /// Decrypts what [`Self::seal`] returned with the same keys; `None` for anything else.
     pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut body = body.to_vec();

@@ -19,7 +19,7 @@ pub(crate) enum Ties {
 pub(crate) struct Renames<'a> {
     ties: Ties,
     open: Vec<ObjectKeys>,
-    /// The keys of all open objects, from the outermost object to the innermost.
+    /// The recorded keys of all open objects, from the outermost object to the innermost.
     keys: Vec<SeenKey<'a>>,
     /// The entries to restore, each with its key in the source, without quotes.
     undo: Vec<(&'a [u8], Undo<'a>)>,

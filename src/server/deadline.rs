@@ -21,7 +21,7 @@ pub struct Timeouts {
 }
 
 /// Wakes the connection's task. The timer may fire too early, and is then set again. That is cheaper than resetting
-/// it for every request: with an idle timeout of 75 s it fires once in 75 s, however many requests there are.
+/// it for every request: with an idle timeout of 75 s, a busy connection's timer fires about once in 75 s.
 pub(super) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {

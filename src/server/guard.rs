@@ -38,13 +38,13 @@ pub(super) struct Guard<S> {
     timer: Timer,
     phase: Phase,
     scan: HeadScan,
-    /// The bytes that were read but not handed over: an incomplete head, or the bytes after the current request.
+    /// The bytes that were read but not handed over, such as an incomplete head, or the bytes after the current request.
     pending: BytesMut,
     /// Whether a request was handed over and its response is not written yet.
     owes_response: bool,
-    /// The time at which the connection was opened, or the last response was written.
+    /// The time since which the connection waits for a request: it was opened, or the last request was completed.
     idle_since: Instant,
-    /// The time at which the first byte of an incomplete head arrived.
+    /// The time from which the timeout of an incomplete head counts; `None` if no byte of a head has arrived.
     head_began: Option<Instant>,
     /// Whether a body begins, and actix has not been woken to read it yet.
     begins_body: bool,
@@ -142,7 +142,7 @@ impl<S: Socket> Guard<S> {
         let date = httpdate::fmt_http_date(SystemTime::now());
         let response =
             format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\ndate: {date}\r\n\r\n");
-        // No other response is being written, so either the kernel accepts this one or the peer is gone.
+        // No other response is being written, so the kernel nearly always has room for this one.
         drop(self.socket.write_now(response.as_bytes()));
         self.phase = Phase::Ended;
     }

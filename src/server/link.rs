@@ -105,8 +105,8 @@ impl Drop for Answering {
     }
 }
 
-/// The body of a response, cut into parts of a bounded size. actix drops the body when it is encoded, and gives no
-/// other sign of that.
+/// The body of a response, cut into parts of at most `largest_part` bytes. actix drops the body when it is encoded, and
+/// gives no other sign of that.
 pub(super) struct WatchedBody {
     body: BoxBody,
     /// The bytes left of a part of `body` that was too large.

@@ -2,11 +2,11 @@
 //!
 //! Each thread that logs appends to a buffer of its own, without a lock. The writer thread is woken, waits for 10 ms
 //! while lines gather, and then takes the contents of all buffers. Waking the writer for each line, and writing each
-//! line separately, would cost a busy worker as much as formatting the line. No library avoids this cost:
-//! `tracing-appender` wakes its thread for each line and writes each line separately.
+//! line separately, would cost a busy worker as much as formatting the line. `tracing-appender` has this cost: it wakes
+//! its thread for each line and writes each line separately.
 //!
-//! A line is dropped and counted if its buffer is full, or if the output rejects it, for example because a disk is full.
-//! Lines of one thread stay in order. Lines that two threads log within the same 10 ms may be written in either order.
+//! A line is dropped and counted if its buffer is full, its formatting panics, or the output rejects it (a full disk).
+//! Lines of one thread stay in order. If lines of two threads are written together, either thread's may come first.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -24,7 +24,7 @@ use crossbeam_utils::atomic::AtomicCell;
 use thread_local::ThreadLocal;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines gather before they are written. A killed process loses the lines of this time.
+/// How long lines gather before they are written. If the process is killed, lines not written yet are lost.
 const GATHER_TIME: Duration = Duration::from_millis(10);
 /// The maximum size of a buffer, about 15,000 lines. It bounds the memory of each thread while the output is stuck.
 const MAX_BUFFER_BYTES: usize = 4 << 20;
@@ -53,7 +53,7 @@ type ThreadBuffer = AtomicCell<Option<Buffer>>;
 /// A boxed buffer, because only a pointer can be swapped without a lock.
 type Buffer = Box<Vec<u8>>;
 
-/// The number of lines that were dropped because the output was too slow or rejected them.
+/// The number of lines that were dropped, for example because the output was too slow or rejected them.
 #[derive(Clone)]
 pub struct DroppedLines(Arc<SharedBuffers>);
 

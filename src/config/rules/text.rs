@@ -71,7 +71,7 @@ pub(crate) fn secret(raw: &RawValue) -> Checked<Secret> {
     Ok((Secret::new(text), toml_text("[redacted]")))
 }
 
-/// Checks that a secret can be sent in an HTTP header.
+/// Rejects a blank secret, and one with a control character, which an HTTP header cannot contain.
 pub(crate) fn check_secret(secret: &str) -> Result<(), String> {
     if secret.trim().is_empty() {
         return Err("contains nothing but white space".to_owned());

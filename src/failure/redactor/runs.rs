@@ -1,4 +1,5 @@
-//! Finds parts of secrets in a text: any eight consecutive bytes of a secret, anywhere in the text. Pure.
+//! Finds parts of secrets in a text: any eight consecutive bytes of a secret, a shorter secret as a whole, and the
+//! beginning of a secret at the end of the text. Pure.
 
 use std::{collections::HashSet, ops::Range};
 

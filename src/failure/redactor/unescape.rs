@@ -42,7 +42,7 @@ impl Unescaped {
 }
 
 /// Returns the first unescaped byte, and how many bytes of the text it takes. Returns `None` if the text is empty or
-/// ends within an escape.
+/// ends within an escape that begins with `%` or `\`.
 fn first_byte(escaping: Escaping, text: &[u8]) -> Option<(u8, usize)> {
     let (first, rest) = text.split_first()?;
     let is_repeated = matches!(escaping, Escaping::Repeated);
@@ -127,7 +127,7 @@ pub(super) fn flat(text: &str, most: usize) -> String {
     visible.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
 }
 
-/// Returns whether this is a format character (Unicode category `Cf`), a variation selector, or a filler.
+/// Returns whether this is invisible, such as a format character (Unicode category `Cf`), a variation selector or a filler.
 fn is_invisible(character: char) -> bool {
     matches!(
         u32::from(character),
