@@ -59,7 +59,7 @@ impl Sim {
     /// Starts a simulator without the control endpoint.
     ///
     /// # Errors
-    /// The address cannot be bound, or the system cannot start a thread.
+    /// The address cannot be bound, or the system refuses a thread or another resource.
     pub fn start(config: SimConfig) -> io::Result<Self> {
         Self::begin(config, false)
     }
@@ -86,7 +86,7 @@ impl Sim {
         self.server.addr()
     }
 
-    /// The base URL of the API, `http://127.0.0.1:PORT/v2`.
+    /// The base URL of the API, such as `http://127.0.0.1:PORT/v2`.
     #[must_use]
     pub fn api_base_url(&self) -> String {
         format!("http://{}/v2", self.addr())
@@ -118,19 +118,19 @@ impl Sim {
         self.shared.lock().faults.clear();
     }
 
-    /// Every request since the start or the last [`clear_calls`](Self::clear_calls), in order of arrival.
+    /// The recorded requests since the start or the last [`clear_calls`](Self::clear_calls), in order of arrival.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.shared.lock().record.calls().to_vec()
     }
 
-    /// The requests to all `QoS` endpoints.
+    /// The recorded requests to all `QoS` endpoints.
     #[must_use]
     pub fn qos_calls(&self) -> Vec<Call> {
         self.calls_of(CallKind::Qos)
     }
 
-    /// The requests to the token endpoint.
+    /// The recorded requests to the token endpoint.
     #[must_use]
     pub fn token_calls(&self) -> Vec<Call> {
         self.calls_of(CallKind::Token)

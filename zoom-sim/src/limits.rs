@@ -34,7 +34,7 @@ pub(crate) enum Full {
 /// The calls that count in the limits.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    /// Arrivals of the last second's admitted calls, oldest first.
+    /// Arrivals of the calls that count in the last second, oldest first.
     window: VecDeque<Instant>,
     /// The day of `used`, in days since 1970-01-01.
     day: i64,
@@ -57,7 +57,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a call without checking the limits. Calls answered by a fault are only counted.
+    /// Counts a call without checking the limits, for a call that a fault answers with something other than a 429.
     pub(crate) fn charge(&mut self, now: Instant, wall: Timestamp) {
         self.advance(now, wall);
         self.window.push_back(now);

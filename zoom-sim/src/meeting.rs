@@ -140,7 +140,7 @@ impl Meeting {
         self
     }
 
-    /// Adds every odd value, name, field and group that a cleaner must handle.
+    /// Adds the odd values, names, fields and groups of `meeting/odd.rs`, which a cleaner must handle.
     ///
     /// A few participants with a few samples each are enough to contain all of them.
     #[must_use]

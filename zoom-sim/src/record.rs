@@ -1,4 +1,4 @@
-//! The record of every request, for the assertions of tests. It does not contain calls to the control endpoint.
+//! The record of every valid request except those to the control endpoint, for the assertions of tests.
 
 use std::time::Instant;
 
@@ -31,11 +31,11 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     /// The request's body.
     pub body: String,
-    /// The status sent; `None` before the answer, or if none was sent: after a hang or a reset, or because the client gave up.
+    /// The status sent; `None` before the answer, or if none was sent, for example after a hang.
     pub status: Option<u16>,
     /// The `code` in the body sent, if it had one.
     pub code: Option<i64>,
-    /// The meeting's or webinar's id, fully decoded.
+    /// The meeting's or webinar's id, fully decoded; `None` if the path has none.
     pub meeting: Option<String>,
     /// The requested page, from 0; `None` for an unknown page token and for other endpoints.
     pub page: Option<usize>,

@@ -69,7 +69,7 @@ impl Reply {
         }
     }
 
-    /// `{"code":…,"message":…}`, the form of all errors of Zoom's API.
+    /// `{"code":…,"message":…}`, the usual form of errors of Zoom's API.
     pub(crate) fn error(status: u16, code: i64, message: &str) -> Self {
         let message = serde_json::Value::from(message);
         Self::json(status, format!(r#"{{"code":{code},"message":{message}}}"#)).coded(code)

@@ -1,4 +1,4 @@
-//! The values in samples, plausible and in Zoom's format. In an odd meeting, every second value comes from `odd.rs`.
+//! The values in samples, plausible and in Zoom's format. In an odd meeting, about half of the values come from `odd.rs`.
 
 use super::generated::append;
 use super::odd::{ANY, FPS, KBPS, MS, PERCENT, RESOLUTION};

@@ -58,7 +58,7 @@ impl PageTokens {
         CONSTANT.to_owned()
     }
 
-    /// The page that a token was issued for, even if it is no longer valid.
+    /// The page that a token was issued for, even if it is no longer valid; `None` if it is unknown or has been removed.
     pub(crate) fn page(&self, token: &str) -> Option<usize> {
         self.0.get(token).map(|issued| issued.page)
     }

@@ -1,10 +1,10 @@
-//! Requests, with path and query undecoded. Chunked request bodies are not supported: no client sends them to Zoom.
+//! Requests, with path and query undecoded. Chunked request bodies are not supported, because the tested clients send none.
 
 use std::io;
 
 use crate::text;
 
-/// The largest head of a request, in bytes.
+/// The maximum length of an incomplete head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 const MAX_BODY: usize = 1024 * 1024;
@@ -77,7 +77,7 @@ impl Request {
         text::form_value(query, key)
     }
 
-    /// Whether `Accept-Encoding` contains gzip. Ignores weights, because no client sends `gzip;q=0`.
+    /// Whether `Accept-Encoding` contains gzip. Ignores weights, because the tested clients do not send `gzip;q=0`.
     pub(crate) fn accepts_gzip(&self) -> bool {
         self.header("accept-encoding").is_some_and(|value| value.contains("gzip"))
     }

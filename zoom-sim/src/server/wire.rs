@@ -43,7 +43,7 @@ impl Connection {
             if let Some(request) = Request::take(&mut self.buffer)? {
                 return Ok(Some(request));
             }
-            // Resetting an idle connection counts as closing it.
+            // A reset counts as closing the connection.
             if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
                 return Ok(None);
             }

@@ -1,4 +1,4 @@
-//! Every fault and its bytes on the wire.
+//! Faults and their bytes on the wire.
 
 use std::time::{Duration, Instant};
 
