@@ -33,7 +33,7 @@ const FAVOURITES: usize = 50;
 /// Sizes and the cache are a quarter of the real ones: 16 MiB stand for 64 MiB.
 const SCALE: u64 = 4;
 const CACHE_BYTES: u64 = (64 << 20) / SCALE;
-/// What the cache adds to each snapshot's own memory.
+/// The bytes that the cache adds to each snapshot's own memory.
 const BOOKKEEPING: u64 = 528;
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -77,7 +77,8 @@ impl Trace {
         trace
     }
 
-    /// Adds a meeting with a median of 4 participants and 30 samples each. A sample takes 68 bytes in each encoding.
+    /// Adds a meeting of random size. The medians are 4 participants and 30 samples each. A sample takes about 68 bytes
+    /// in each encoding, before [`SCALE`].
     fn add_meeting(&mut self, random: &mut fastrand::Rng, is_new: bool) -> usize {
         let mut lognormal = |median: f64, spread: f64, most: f64| {
             let normal = (0..12).map(|_| random.f64()).sum::<f64>() - 6.0;
