@@ -94,6 +94,6 @@ def expected(scene):
 
 
 def who_and_when(text):
-    """The result of `expected`, parsed from a block's output."""
+    """Parses a block's output into the form that `expected` returns."""
     rows = re.findall(r"(?m)(Participant \d+) +\"?(\d+)\"? +\"?(\d{4}-\S+Z)\"? +\"?(\d{4}-\S+Z)\"?$", text)
     return {name: (count, first, last) for name, count, first, last in rows}

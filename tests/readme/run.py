@@ -1,4 +1,4 @@
-"""Runs every shell line of the README, in the order of the page, against the simulator of Zoom.
+"""Runs the shell lines of the README except `make test`, in the order of the page, against the simulator of Zoom.
 
     run.py [--verbose]
 

@@ -1,5 +1,4 @@
-//! Every clause names its actor: no comment or message in `src` opens a clause with a bare relative clause as its
-//! subject.
+//! Clauses name their actor: no comment or message in `src` opens a clause with a bare relative clause as its subject.
 //!
 //! "Who waits too long is rejected" hides its actor; "a caller that waits too long is rejected" does not. A pattern
 //! sees only how a clause begins: at the start of a sentence, and after `;`, `:` and `, and`.
@@ -15,7 +14,8 @@ const AT_START: [&str; 4] = ["who", "whoever", "what", "of"];
 const AFTER_SEMICOLON: [&str; 3] = ["who", "whoever", "what"];
 /// Without "what", because a list may name its parts: "two things: what happened, and what to do".
 const AFTER_COLON_OR_AND: [&str; 2] = ["who", "whoever"];
-/// The least number of words of a clause after ", and": "the limits, and who refused" only names two things.
+/// The minimum length, in words, of what counts as a clause after ", and": "the limits, and who refused" only names two
+/// things.
 const WORDS_OF_A_CLAUSE: usize = 5;
 
 #[test]

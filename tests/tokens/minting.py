@@ -82,7 +82,7 @@ class Key:
     def by_pyjwt(self, claims, **head):
         head = self.head(head)
         payload = json.dumps(claims).encode()
-        # PyJWT adds `typ` itself.
+        # PyJWT adds `typ` even if `typ=None` removed it from `head`.
         return jwt.PyJWS().encode(payload, self.private, algorithm=head["alg"], headers=head)
 
 

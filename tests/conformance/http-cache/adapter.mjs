@@ -3,7 +3,7 @@
 //   suite's client ──▶ front ──▶ service ──▶ back ──▶ suite's origin
 //            /test/<uuid>  /qos/<meeting>  Zoom's call  /test/<uuid>
 //
-// It only translates times, bodies and entity tags, and stores no answer. The service decides whether the origin is called
+// It translates times, bodies and entity tags, and stores no answer. The service decides whether the origin is called
 // and whether the cache answers, and determines each status and each second of age. The origin's body and header fields
 // reach the suite through the service's cache, inside a participant.
 

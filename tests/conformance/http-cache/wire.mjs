@@ -1,4 +1,4 @@
-// Sends HTTP requests and answers unchanged: follows no redirect, and decodes nothing.
+// Sends HTTP requests and answers unchanged, except for fields of the connection: follows no redirect, and decodes nothing.
 
 import { request as httpRequest } from 'node:http'
 

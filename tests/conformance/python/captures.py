@@ -1,4 +1,4 @@
-"""An answer of every kind, provoked over real sockets. Checks only that each is of the intended kind."""
+"""An answer of every kind that can be provoked reliably, over real sockets. Checks only that each is of the intended kind."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""The service and the simulator of Zoom as their own processes, and a client that keeps every byte.
+"""The service and the simulator of Zoom as their own processes, and a client that keeps headers and body as received.
 
 Uses only local addresses, and ends every process that it starts, by its process id.
 """

@@ -1,4 +1,4 @@
-"""Checks captured answers with other projects' code. Every function returns findings, as sentences; no finding means success."""
+"""Checks captured answers with other projects' code. A check returns findings, as sentences; no finding means success."""
 
 import json
 import pathlib

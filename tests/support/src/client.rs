@@ -78,7 +78,7 @@ impl Answer {
 }
 
 impl Answer {
-    /// Asserts that this answer reveals nothing internal: no secret, URL, or text of a Rust error.
+    /// Asserts that this answer contains no secret of the simulator, no URL, and no word that is typical of a Rust error.
     pub fn assert_discreet(&self, sim: &Sim) {
         let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
         let all = format!("{headers}\n{}", self.text());
@@ -165,7 +165,7 @@ impl Connection {
         self.0.get_mut().write_all(bytes).unwrap();
     }
 
-    /// Like [`Self::send_raw`], but fails if the service has closed the connection.
+    /// Like [`Self::send_raw`], but returns an error if the service has closed the connection.
     pub fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }

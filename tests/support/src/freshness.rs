@@ -13,7 +13,7 @@ pub const PATH: &str = "/qos/85746065432";
 /// With this setting, a live snapshot is fresh for a second. After that, `cache.stale_while_revalidate` lets the
 /// service serve it for 30 s.
 pub const BRIEFLY_FRESH: (&str, &str) = ("cache.live_fresh", "1s");
-/// With this setting, a stale snapshot is served only if it cannot be fetched again.
+/// With this setting, a stale snapshot is not served while it is fetched again.
 pub const NO_REVALIDATION: (&str, &str) = ("cache.stale_while_revalidate", "0s");
 
 /// Sends a `GET` with this `Cache-Control`.

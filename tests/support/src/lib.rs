@@ -1,4 +1,4 @@
-//! Shared by all tests: the service as a process, its callers, and stand-ins for its peers.
+//! Shared by the integration tests: the service as a process, its callers, and stand-ins for its peers.
 //!
 //! A test file imports from here and from no other test file; `tests/tidy.rs` checks that. Helpers that only one file
 //! needs stay in that file.

@@ -24,7 +24,7 @@ pub fn pages(calls: &[Call]) -> Vec<usize> {
     calls.iter().map(|call| call.page.unwrap()).collect()
 }
 
-/// Every secret that the service and this simulator share, including all credentials sent so far.
+/// The default secrets that the service and this simulator share, and the credentials in the recorded calls.
 pub fn secrets(sim: &Sim) -> Vec<String> {
     let header = |call: &Call| call.header("authorization").map(str::to_owned);
     let sent: HashSet<_> = sim.calls().iter().filter_map(header).collect();
