@@ -144,7 +144,7 @@ impl App {
     }
 
     /// Serves until `stop` completes, then drains: reports not ready, keeps accepting connections for
-    /// `server.drain_delay`, and finishes requests and flights within `server.shutdown_timeout`.
+    /// `server.drain_delay`, and waits for requests and flights for at most `server.shutdown_timeout`.
     ///
     /// # Errors
     /// The system refuses to start a thread, or a task that the service cannot do without has ended.

@@ -1,4 +1,4 @@
-//! Meeting ids: parses every spelling that callers use, and encodes ids for Zoom.
+//! Meeting ids: parses the spellings that callers use, and encodes ids for Zoom.
 //!
 //! The base64 of a UUID is never decoded, because Zoom's own documented examples are not canonical base64.
 
@@ -11,7 +11,7 @@ const UUID_LENGTH: usize = 24;
 /// Meeting numbers have 9 to 11 digits today. Twelve digits are accepted, in case Zoom adds one.
 const NUMBER_LENGTHS: std::ops::RangeInclusive<usize> = 9..=12;
 /// The maximum length of an id as a caller writes it, in bytes. Callers' HTTP libraries percent-encode an id up to
-/// twice, and each time one byte becomes three.
+/// twice, and each time one byte becomes at most three.
 const LONGEST_SPELLING: usize = UUID_LENGTH * 9;
 
 /// A well-formed meeting number or UUID. `Copy`, so that a cache look-up allocates nothing.
@@ -48,7 +48,7 @@ impl MeetingId {
     }
 
     /// Parses an id as people copy it. A number may also have spaces and dashes, as Zoom shows it. In a UUID, a `+`
-    /// may have become a space, because `+` means a space in a query.
+    /// after the first character may have become a space, because `+` means a space in a query.
     ///
     /// # Errors
     /// The text is not an id in any of these spellings.

@@ -38,11 +38,11 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// The listeners and their limits.
 pub struct ServerConfig {
-    /// The callers' listener.
+    /// The address of the callers' listener.
     pub listen: SocketAddr,
-    /// The operators' listener: health, metrics, status, purges.
+    /// The address of the operators' listener, for health, metrics, status and purges.
     pub ops_listen: SocketAddr,
-    /// The number of HTTP worker threads.
+    /// The number of HTTP worker threads for callers. Operators have one more.
     pub workers: usize,
     /// How long new connections are still accepted after SIGTERM.
     pub drain_delay: Duration,
@@ -55,7 +55,7 @@ pub struct ServerConfig {
     pub timeouts: Timeouts,
 }
 
-/// An address could not be bound.
+/// A listener could not be started at its address.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} {address}: {source}{hint}")]
 pub struct BindError {

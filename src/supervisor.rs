@@ -1,5 +1,5 @@
 //! Watches the tasks that must run as long as the service. If a task ends, the process ends. Without its fetcher,
-//! for example, the process would stay alive and fail every request that is not a hit.
+//! for example, the process would stay alive and fail the requests that its cache cannot answer.
 
 use tokio::sync::mpsc;
 

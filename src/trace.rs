@@ -31,10 +31,10 @@ pub use self::context::TraceContext;
 use self::{collector::Collector, dropped::DropCounter};
 use crate::egress::{MoreRoots, Proxy};
 
-/// The maximum number of spans that wait to be sent. They take at most about 4 MB. Further spans are dropped.
+/// The maximum number of spans that wait to be sent. They take about 4 MB. Further spans are dropped.
 const MAX_QUEUE: usize = 4_096;
 const MAX_BATCH: usize = 512;
-/// How long a span waits for other spans to be sent with it.
+/// The maximum time that a span waits for other spans to be sent with it.
 const SEND_INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum time to send the last spans at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! `check-config`: prints the effective configuration without its secrets, or every problem in it.
+//! `check-config`: prints the effective configuration without its secrets, or the problems in it.
 
 use std::{
     io::{self, Write as _},

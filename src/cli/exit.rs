@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, io::Write as _, process::ExitCode};
 
-/// `EX_CONFIG` of sysexits.h: the configuration is wrong, and a restart will not help.
+/// `EX_CONFIG` of sysexits.h: the configuration is wrong, so a restart alone does not help.
 pub(super) fn wrong_configuration(problem: impl Display) -> ExitCode {
     const EX_CONFIG: u8 = 78;
     print_error(problem);

@@ -1,6 +1,6 @@
 //! Problems and warnings. Each has the key or the file, the origin of the value, and usually what to do.
 //!
-//! No message contains a secret: the code that reports a problem leaves it out.
+//! No message contains the value of a key for a secret: the code that reports a problem leaves it out.
 
 use std::{error::Error, fmt, path::PathBuf};
 

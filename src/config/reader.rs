@@ -225,7 +225,7 @@ impl Reader {
         }
     }
 
-    /// Returns the output of `check-config` and the warnings, or every problem.
+    /// Returns the output of `check-config` and the warnings, or the problems.
     pub(super) fn finish(self) -> Result<(String, Vec<String>), Problems> {
         let mut problems = self.layers.problems;
         problems.extend(self.problems);

@@ -1,7 +1,7 @@
 //! Reads the sections: applies the rule of each key, checks keys that depend on each other, and fills the struct of
 //! each part.
 //!
-//! Every function reads all its keys before it returns, so that every problem is reported.
+//! Every function reads all its keys before it returns, so that their problems are reported together.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -13,10 +13,11 @@ vocabulary! {
         Collapsed = "collapsed",
         /// A 304, because the caller already has the snapshot.
         NotModified = "not_modified",
-        /// This service rejected the request, for example because of invalid input, no valid key, a spent quota, a full
-        /// queue or a shutdown.
+        /// The request was rejected, for example because of invalid input, no valid key, a rate limit, a full queue or a
+        /// shutdown.
         Refused = "refused",
-        /// Zoom refused the call, failed, or did not respond in time, or the caller disconnected.
+        /// There was no usable answer, for example because Zoom has no such meeting, failed or did not respond in time,
+        /// or because the caller disconnected.
         Failed = "failed",
     }
 }

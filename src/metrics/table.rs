@@ -20,7 +20,8 @@ const REQUEST_BUCKETS: [f64; 19] = [
 const CALL_BUCKETS: Buckets = Buckets { first: 0.025, factor: 2.0, count: 10 };
 const FLIGHT_BUCKETS: Buckets = Buckets { first: 0.05, factor: 2.0, count: 12 };
 const WAIT_BUCKETS: Buckets = Buckets { first: 0.001, factor: 4.0, count: 8 };
-/// 1 s × 4^n, up to three days. A settled past meeting is served for a day, and for another hour if Zoom fails.
+/// 1 s × 4^n, up to three days. By default, a settled past meeting is served for a day, and for another hour if Zoom
+/// fails.
 const AGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 4.0, count: 10 };
 const PAGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 2.0, count: 9 };
 
@@ -146,8 +147,8 @@ metrics! {
 }
 
 impl Metrics {
-    /// Sets the gauges that are not 0 at the start. Adds a counter with the value 0 for each value of a label, because
-    /// a rate misses the first event if there is no sample before it.
+    /// Sets gauges that are not 0 at the start, unless another module sets them. Adds a counter with the value 0 for each
+    /// value of a label, because a rate misses the first event if there is no sample before it.
     ///
     /// Three counters appear only with their first event. For `requests_total`, most pairs of outcome and status cannot
     /// occur. For `stale_answers_total` and `values_unparsed_total`, the values of the labels are defined in `http` and

@@ -32,7 +32,7 @@ use crate::egress::{MoreRoots, Proxy};
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// The minimum interval between two log lines about the collector's state.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// The maximum size of a response that is read, so that the connection can be used again.
+/// Up to this many bytes of a response body are read, because an unread body would prevent reuse of the connection.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 /// The path for traces below the base URL: <https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>.
 const PATH: &str = "/v1/traces";
