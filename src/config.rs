@@ -65,13 +65,13 @@ pub struct Config {
     pub anonymous_hide: HiddenFields,
     /// The key that purges require; `None` if they require no key.
     pub operators_key: Option<OperatorsKey>,
-    /// The limits of summaries.
+    /// The limits that summaries compare measurements with.
     pub summary: SummaryLimits,
     /// Redis; `None` for a single process.
     pub cluster: Option<ClusterConfig>,
     /// The settings of the log.
     pub telemetry: TelemetryConfig,
-    /// The collector of spans.
+    /// The collector to which spans are sent, and how to reach it.
     pub trace: TraceConfig,
     /// The output of `check-config`: TOML with every key, its effective value and its origin. Secrets are redacted.
     pub effective: String,

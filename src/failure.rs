@@ -1,8 +1,8 @@
-//! Failures to get a snapshot. The fetcher returns them, the cache keeps them, and `http::problem` describes them to
+//! Failures to get a snapshot. The fetcher returns most of them, the cache keeps some, and `http` describes them to
 //! callers.
 //!
-//! A failure contains neither an HTTP status nor a text for callers, only the reason, when to retry, and Zoom's
-//! response.
+//! A failure contains neither the status nor the text of the response that callers get. It contains facts, such as the
+//! reason, when to retry, and Zoom's response.
 
 mod redactor;
 
@@ -140,7 +140,7 @@ pub(crate) struct Failure {
     pub(crate) reason: Reason,
     /// Set if another call would fail in the same way, for a cause that `reason` does not name.
     pub(crate) lasting: Option<Lasting>,
-    /// The limit of a [`Reason::CallerOverLimit`].
+    /// The limit that the caller has reached, for a [`Reason::CallerOverLimit`].
     pub(crate) caller_limit: Option<CallerLimit>,
     pub(crate) retry_at: Option<Instant>,
     /// Zoom's response, if there was one. It is shared, because every waiting caller gets the failure.

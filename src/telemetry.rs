@@ -44,7 +44,7 @@ pub enum LogFormat {
 pub struct TelemetryConfig {
     /// The format of a line.
     pub log_format: LogFormat,
-    /// Valid `EnvFilter` directives.
+    /// The filter of events, as valid `EnvFilter` directives.
     pub log_level: String,
     /// Whether the line of a request names the meeting.
     pub log_meeting_ids: bool,

@@ -43,7 +43,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct TraceConfig {
     /// The base URL of an OTLP/HTTP collector. If `None`, no spans are made.
     pub otlp_endpoint: Option<Url>,
-    /// The proxy for this URL.
+    /// The proxy through which the collector is reached; `None` for a direct connection.
     pub proxy: Option<Proxy>,
     /// Certificates that are trusted in addition to Mozilla's.
     pub more_roots: MoreRoots,

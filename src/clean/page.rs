@@ -35,9 +35,9 @@ pub enum NotAPage {
     /// The text is not one complete JSON document: it is invalid, or cut off.
     #[error("not a complete JSON document (line {line}, column {column})")]
     NotJson {
-        /// Counted from 1.
+        /// The line of the error, counted from 1.
         line: usize,
-        /// Counted from 1 in bytes; 0 just after a line feed.
+        /// The column of the error, counted from 1 in bytes; 0 just after a line feed.
         column: usize,
     },
     /// The text is JSON, but not an object with a list named `participants`. It may be an error body.
@@ -46,7 +46,7 @@ pub enum NotAPage {
     /// A key that must be unique occurs twice, or the page token cannot be used, so the page cannot be trusted.
     #[error("ambiguous envelope: `{key}` occurs twice or has the wrong type")]
     Ambiguous {
-        /// `participants` or `next_page_token`.
+        /// The key: `participants` or `next_page_token`.
         key: &'static str,
     },
     /// The page belongs to a meeting other than the requested one.

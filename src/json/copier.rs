@@ -8,7 +8,7 @@ pub(crate) struct Copier<'a, 'o> {
     /// something must change, so that most of a text is copied in a few long runs.
     copied: usize,
     pub(crate) out: &'o mut Vec<u8>,
-    /// The beginning of the copy in `out`.
+    /// The offset in `out` at which the copy begins.
     pub(crate) begin: usize,
 }
 

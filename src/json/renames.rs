@@ -44,7 +44,7 @@ struct SeenKey<'a> {
 pub(crate) struct Undo<'a> {
     /// The range of the complete entry, counted from the beginning of the copy in the output.
     pub(crate) written: Range<usize>,
-    /// The value as JSON text.
+    /// The value to write back, as JSON text.
     pub(crate) value: &'a [u8],
 }
 

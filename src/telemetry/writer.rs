@@ -114,7 +114,7 @@ impl NonBlockingWriter {
 struct LineGuard<'a> {
     shared: &'a SharedBuffers,
     place: &'a ThreadBuffer,
-    /// The buffer; `None` only during the drop.
+    /// The thread's buffer while the line is added; `None` only during the drop.
     buffer: Option<Buffer>,
     length_before: usize,
     is_whole: bool,

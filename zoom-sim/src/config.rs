@@ -21,7 +21,7 @@ pub enum TokenParameters {
 pub struct SimConfig {
     /// The address to listen on; with port 0, the system chooses a free port.
     pub listen: SocketAddr,
-    /// The account of the OAuth app.
+    /// The id of the account that owns the OAuth app.
     pub account_id: String,
     /// The Server-to-Server OAuth app's id.
     pub client_id: String,

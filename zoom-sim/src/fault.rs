@@ -62,21 +62,21 @@ pub enum FaultKind {
     TokenExpiredIn200,
     /// 429: the per-second limit is reached.
     RateSecond {
-        /// `Retry-After`, verbatim.
+        /// The value of `Retry-After`, verbatim; `None` to leave the header out.
         retry_after: Option<String>,
         /// Whether the answer has the `X-RateLimit-*` headers.
         headers: bool,
     },
     /// 429: the day's calls are used up.
     RateDay {
-        /// `Retry-After`, verbatim.
+        /// The value of `Retry-After`, verbatim; `None` to leave the header out.
         retry_after: Option<String>,
         /// Whether the answer has the `X-RateLimit-*` headers.
         headers: bool,
     },
     /// 429 with an empty body, which does not say which limit is full.
     RateMystery {
-        /// `Retry-After`, verbatim.
+        /// The value of `Retry-After`, verbatim; `None` to leave the header out.
         retry_after: Option<String>,
     },
     /// An HTML page with this status.
