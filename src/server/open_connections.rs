@@ -1,7 +1,7 @@
 //! Counts a listener's open connections, and bounds the memory of their write buffers.
 //!
 //! actix copies each part of a body into the connection's write buffer, and keeps a buffer of up to 128 KiB until
-//! the connection ends. Small parts would bound this memory, but a body of 800 KB would cost up to a third more CPU.
+//! the connection ends. Small parts would bound this memory, but a body of 800 KB would cost 1.4 times the CPU.
 //! Parts are therefore small only while many connections are open.
 //!
 //! At most [`FEW`] connections have large buffers at the same time, because a connection gets a large part only
