@@ -1,5 +1,5 @@
 //! Responses from Zoom, whether they conform to RFC 9110 and 9112 or not. No caller gets another meeting's data, and
-//! every complete, conforming response is accepted.
+//! complete, conforming responses are accepted.
 
 use std::{sync::Mutex, thread, time::Duration};
 
@@ -16,8 +16,8 @@ use zoom_sim::Sim;
 const A: &str = "91111111111";
 const B: &str = "92222222222";
 
-/// The pause before the final response, during which B is requested. It is longer than the service waits before a
-/// retry.
+/// The pause before the final response, during which B is requested. It is longer than the service waits before its
+/// first retry.
 const LATE: Duration = Duration::from_millis(800);
 
 fn start(sim: &Sim, zoom: &RawZoom) -> Service {

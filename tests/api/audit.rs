@@ -1,4 +1,4 @@
-//! With `telemetry.log_meeting_ids`, the log line of a request contains its meeting.
+//! With `telemetry.log_meeting_ids`, the log line of a request for a meeting contains that meeting.
 
 use serde_json::Value;
 use test_support::{client::request, service::Service, simulator::sim};

@@ -1,4 +1,4 @@
-//! The commands that the chart runs outside the service: `check-config` with `--allow-missing-files` or
+//! Commands that the chart runs outside the service: `check-config` with `--allow-missing-files` or
 //! `--access-token`, and `sleep`.
 
 use std::{

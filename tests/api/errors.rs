@@ -45,7 +45,7 @@ fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call
     assert!(answer.header("etag").is_none() && answer.header("last-modified").is_none());
 }
 
-/// For each way in which Zoom refuses a meeting: the fault, the problem that callers get, and the response that the
+/// For several ways in which Zoom refuses a meeting: the fault, the problem that callers get, and the response that the
 /// problem quotes.
 fn refusals(redirect: FaultKind) -> Vec<(FaultKind, (u16, &'static str), Said<'static>)> {
     let no_type = r#"{"code":300,"message":"The value of the query parameter type is invalid."}"#;

@@ -97,8 +97,8 @@ fn contains(value: &[u8], part: &[u8]) -> bool {
     value.windows(part.len()).any(|window| window == part)
 }
 
-/// Without an encryption key, Redis contains complete meetings. With one, it reveals only their ids
-/// (`docs/PRIVACY.md`).
+/// Without an encryption key, Redis contains complete meetings. With one, the meetings are encrypted, but
+/// not their ids (`docs/PRIVACY.md`).
 #[test]
 fn redis_contains_whole_meetings_unless_they_are_encrypted() {
     for more in [&[][..], &ENCRYPTED] {

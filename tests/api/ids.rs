@@ -1,4 +1,4 @@
-//! Meeting ids and query parameters: every valid spelling works, and no invalid one reaches Zoom.
+//! Meeting ids and query parameters: valid spellings work, and invalid ones do not reach Zoom.
 
 use test_support::{
     client::{Answer, raw, request},

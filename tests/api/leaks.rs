@@ -1,5 +1,5 @@
-//! After each fault, the tests search all log lines, metrics, statuses, problems, headers and spans. Secrets must
-//! appear nowhere, and participant data only in the body of a `200`.
+//! Zoom fails in many ways. Then the tests search the log, the metrics, the status, the problems, the headers and the
+//! spans. Secrets must appear nowhere, and participant data only in the body of a `200`.
 
 use std::{fs, time::Duration};
 

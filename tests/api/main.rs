@@ -1,7 +1,7 @@
 //! Tests of the service from outside: the real binary on real sockets, against the simulator on a free port.
 //!
-//! Most tests check which calls the simulator received. At its end, a test checks that the service logged no WARN or
-//! ERROR that the test did not expect.
+//! Most tests check which calls the simulator received. At its end, a test normally checks that the service logged no
+//! WARN or ERROR that the test did not expect.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

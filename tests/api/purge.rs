@@ -630,7 +630,7 @@ fn a_draining_process_still_purges_and_waits_for_detached_flights() {
     service.signal("TERM");
     service.wait_until_ready(503);
     purge(&service, "/cache");
-    // This request starts a second flight of the same meeting, which completes.
+    // This request starts a second flight for the same meeting, and waits for it to complete.
     assert_eq!(service.get(LIVE).cache_status(), MISS);
     // The first caller disconnects. After that, only its flight keeps the process alive, and no connection does.
     socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap();

@@ -1,5 +1,5 @@
-//! The cost of Redis: nothing for a hit, two round trips for a miss, and some memory for each meeting. `cargo test
-//! --test api -- --nocapture replicas_cost` prints the figures of docs/OPERATIONS.md.
+//! The cost of Redis: nothing for a hit, a few round trips for a miss, and some memory for each meeting. `cargo
+//! test --test api -- --nocapture replicas_cost` prints the figures of docs/OPERATIONS.md.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Transient failures are retried twice, after growing pauses and with a permit for each attempt. The result is a
+//! Transient failures are retried up to twice, after growing pauses and with a permit for each attempt. The result is a
 //! complete meeting or a failure.
 
 use std::{
@@ -17,7 +17,7 @@ use test_support::{
 };
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
 
-/// The faults that the service treats as transient.
+/// Faults that the service treats as transient.
 fn troubles() -> Vec<FaultKind> {
     let mut all: Vec<_> = [500, 502, 503, 504, 599].map(FaultKind::ServerErrorHtml).to_vec();
     all.extend([

@@ -1,4 +1,4 @@
-//! A Redis that misbehaves at random in all ways that a connection allows, while callers request meetings from two
+//! A Redis that misbehaves at random in many ways that a connection allows, while callers request meetings from two
 //! replicas.
 
 use std::{

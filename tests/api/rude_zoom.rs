@@ -1,4 +1,4 @@
-//! A Zoom that misbehaves at random in all ways that a connection allows, while callers request meetings.
+//! A Zoom that misbehaves at random in many ways that a connection allows, while callers request meetings.
 
 use std::{
     collections::BTreeSet,
