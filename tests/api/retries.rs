@@ -333,7 +333,8 @@ fn pages_that_do_not_fit_into_memory_together_all_arrive() {
     let meetings = meetings(&sim, &vec![FaultKind::Hang; 12]);
     sim.inject(Fault::new(FaultKind::Oversized(60_000)).forever());
     sim.set_latency(Duration::from_millis(100));
-    let service = Service::start(&sim, &[("zoom.max_body", "64KiB"), UNPACED]);
+    let settings = [("zoom.max_body", "64KiB"), ("limits.max_fetch_bytes", "256KiB"), UNPACED];
+    let service = Service::start(&sim, &settings);
     let answers = at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
     for answer in &answers {
         assert_whole(answer, 25);
