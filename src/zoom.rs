@@ -1,7 +1,8 @@
 //! The upstream: one call for one page, the access token that it needs, and the meaning of Zoom's errors.
 //!
-//! Only this folder depends on Zoom's URLs, headers and error bodies, and on awc. It makes one call per [`Permit`] and
-//! never retries: the flight decides that, because each retry costs another permit.
+//! Only this folder calls Zoom, interprets its headers and error bodies, and uses awc. It makes one QoS call per
+//! [`Permit`] and does not retry it: the flight decides whether to retry, because each retry costs another permit. Token
+//! requests need no permit, and `oauth` retries them itself.
 
 mod body;
 mod config;
@@ -42,7 +43,7 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// The largest page that Zoom allows; its default is 1. Refreshing N participants costs ⌈N / 10⌉ calls.
+/// The largest page that Zoom allows; its default is 1. Fetching N participants takes about N / 10 calls.
 const PARTICIPANTS_PER_PAGE: u32 = 10;
 /// Everything in a query value except RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -57,10 +58,10 @@ pub(crate) struct Zoom {
 
 pub(crate) struct CallOutcome {
     pub(crate) answer: Result<WholeResponse, CallError>,
-    /// The permit, if no byte of the call can have left: Zoom did not count such a call.
+    /// The permit, if it is certain that no byte of the call was sent: Zoom did not count such a call.
     pub(crate) unspent: Option<Permit>,
     /// The calls that all apps of the account together have left for the day, if Zoom reports them. `None` after a
-    /// 429, which reports the end of the pause instead.
+    /// rate-limit error, because its pause counts instead.
     pub(crate) account_has_left: Option<u64>,
 }
 
@@ -84,7 +85,7 @@ impl WholeResponse {
 }
 
 impl Zoom {
-    /// `max_fetch_bytes` bounds the memory of all meetings together, so no page may be larger.
+    /// `max_fetch_bytes` bounds the memory of all meetings being fetched, so no page may be larger.
     pub(crate) fn new(config: &ZoomConfig, upstream: Upstream, max_fetch_bytes: usize) -> Self {
         let options = ReadOptions {
             timeout: config.request_timeout,
@@ -161,8 +162,8 @@ async fn classify(head: &ResponseHead, body: &Bytes, redactor: &Redactor) -> Cal
     spawn_blocking(move || error::classify(&head, &body, &redactor)).await
 }
 
-/// Returns the pause before a retry: 0.25 to 0.5 s before the first, 0.5 to 1 s before the second, and so on. Random,
-/// so that clients do not retry in step.
+/// Returns the pause before a retry: 0.25 to 0.5 s before the first, 0.5 to 1 s before the second, and so on up to 8 to
+/// 16 s. Random, so that clients do not retry in step.
 pub(crate) fn backoff(repetition: u32) -> Duration {
     let longest = 250 << repetition.min(6);
     Duration::from_millis(fastrand::u64(longest / 2..=longest))

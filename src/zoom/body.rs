@@ -1,8 +1,8 @@
 //! Reads the body of a response, within limits on its time and its size.
 //!
-//! A page of ten people after ten hours is 17 MiB, and Zoom may need longer than `zoom.request_timeout` to send it.
-//! Therefore, the timeout applies to each gap between two parts, not to the complete body. `zoom/memory.rs` bounds the
-//! memory of all bodies together.
+//! A page of ten people after ten hours is about 17 MiB, and Zoom may need longer than `zoom.request_timeout` to send
+//! it. Therefore, that timeout applies to each gap between two parts, and a multiple of it to the complete call.
+//! `zoom/memory.rs` bounds the memory of all pages together.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use super::{
 
 /// The maximum number of bytes that are allocated before the first part arrives, however large the announced body is.
 const INITIAL_CAPACITY: usize = 64 * 1024;
-/// The part of an error body that is read, in bytes. Zoom's bodies have a few hundred bytes, and a proxy's error
-/// page begins with its message.
+/// The maximum number of bytes of a body that are searched for an error. Zoom's error bodies have a few hundred bytes,
+/// and a proxy's error page begins with its message.
 pub(super) const BEGINNING: usize = 64 * 1024;
 /// The maximum time for the body of a 429. Calls stop only when the 429 has been classified, and its status alone is
 /// enough for that, so a slow body must not delay the pause.
@@ -28,7 +28,7 @@ const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 pub(super) struct BodyLimits {
     /// The maximum wait for the next part.
     pub(super) gap: Duration,
-    /// The time by which the complete body must have arrived. Every wait for memory extends it.
+    /// The time by which the body must have arrived. [`read_whole`] extends it by its waits for memory.
     pub(super) deadline: Instant,
 }
 
@@ -100,8 +100,9 @@ where
     Ok(partial.bytes.into())
 }
 
-/// Reads the first [`BEGINNING`] bytes, or fewer if the body ends, breaks off or stalls: an error response counts
-/// even if its body is cut. awc closes the connection of a body that is not read to its end.
+/// Reads up to [`BEGINNING`] bytes: fewer if the body ends, breaks off or stalls, and none if it is corrupt or gets no
+/// memory. An error response counts even without its body. awc closes the connection of a body that is not read to
+/// its end.
 pub(super) async fn read_beginning<S>(
     mut body: S,
     decoder: Decoder,

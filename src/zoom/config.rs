@@ -9,7 +9,7 @@ use crate::egress::{MoreRoots, ProxySource};
 
 /// Zoom's addresses, the credentials of our app, and the limits on one HTTP call.
 pub struct ZoomConfig {
-    /// Base of the API, without a trailing slash, for example `https://api.zoom.us/v2`.
+    /// Base of the API, for example `https://api.zoom.us/v2`.
     pub api_base_url: Url,
     /// The endpoint that issues access tokens.
     pub oauth_url: Url,
@@ -19,10 +19,10 @@ pub struct ZoomConfig {
     pub client_id: SecretSource,
     /// The secret of the app.
     pub client_secret: SecretSource,
-    /// The maximum time of each step of connecting: DNS and TCP together, a proxy's tunnel, and the TLS handshake.
+    /// The maximum time of each step of connecting, for example DNS and TCP together, or the TLS handshake.
     pub connect_timeout: Duration,
     /// The maximum wait for a response's head, connecting included, and for each part of its body. A call ends after
-    /// six times this long.
+    /// six times this long, not counting waits for memory.
     pub request_timeout: Duration,
     /// The maximum size of a page, in bytes after decompression.
     pub max_body: usize,

@@ -7,7 +7,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 /// The `Accept-Encoding` of every request. Deflate is decoded but not requested, because many of its senders omit
 /// the header of RFC 1950.
 pub(super) const ACCEPTED: &str = "gzip";
-/// The largest output of one step, in bytes.
+/// The largest output of one step of decompression, in bytes.
 pub(super) const STEP: usize = 16 * 1024;
 /// A window of 32 KiB, which is as far back as deflate can refer.
 const WINDOW_BITS: u8 = 15;
@@ -49,8 +49,7 @@ impl Decoder {
         if self.encoding == ContentEncoding::Identity { part.len() } else { STEP }
     }
 
-    /// Consumes some of `part` and appends its decompressed bytes. Returns `false` once all of `part` is consumed.
-    /// Call it again until then.
+    /// Consumes some of `part` and appends decompressed bytes. Returns whether it must be called again for this part.
     pub(super) fn decode(&mut self, part: &mut Bytes, out: &mut Vec<u8>) -> Result<bool, Corrupt> {
         if self.encoding == ContentEncoding::Identity {
             out.extend_from_slice(part);

@@ -1,6 +1,6 @@
-//! Classifies Zoom's error responses. The body's `code` and `message` take precedence over the HTTP status, which can
-//! mislead: some error bodies come with status 200. Some bodies are not even JSON. Sources: Zoom's error tables, and
-//! responses that its users have published.
+//! Classifies Zoom's error responses, mostly by the body's `code` and `message`, because the HTTP status can mislead:
+//! some error bodies come with status 200. Some bodies are not even JSON. Sources: Zoom's error tables, and responses
+//! that its users have published.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::{
 pub(crate) enum CallError {
     /// Zoom does not accept the access token: renew it once and repeat the call once.
     AccessTokenRefused(ZoomError),
-    /// The scopes or the plan are insufficient. A retry cannot help.
+    /// The scopes or the plan are insufficient. A retry does not help until an operator changes them.
     CredentialsRejected { lack: Lack, zoom_error: ZoomError },
     RateLimited {
         kind: LimitKind,
-        /// The time until `Retry-After`; `None` if the response has none, or if the time has passed.
+        /// The time until `Retry-After`; `None` if the response has no valid one, or if the time has passed.
         retry_after: Option<Duration>,
         zoom_error: ZoomError,
     },
@@ -31,13 +31,13 @@ pub(crate) enum CallError {
     MeetingTooOld(ZoomError),
     /// The page token is expired or invalid: the flight starts over.
     PageTokenRefused(ZoomError),
-    /// No response within `zoom.request_timeout`; a retry may help.
+    /// The head, a part of the body or the complete response did not arrive in time. A retry may help.
     TimedOut,
-    /// No connection, or it broke before a response. A retry may help.
+    /// No connection, or no valid head of a response over it. A retry may help.
     NotReached(Cause),
-    /// The head of a response arrived, but not all of its body. A retry may help.
+    /// The head of a 2xx arrived, but its body is incomplete or corrupt. A retry may help.
     CutShort(ZoomError),
-    /// A server error, or a response that is not a page. A retry may help.
+    /// A server error without `Retry-After`, or a 2xx that is neither a page nor a known error. A retry may help.
     Broken(ZoomError),
     /// A server error with `Retry-After`. A retry may help after that time.
     Unavailable {
@@ -47,7 +47,7 @@ pub(crate) enum CallError {
     },
     /// Any other error from Zoom. A retry would not help.
     Refused(ZoomError),
-    /// A body larger than `zoom.max_body`. A retry would not help.
+    /// A body larger than `zoom.max_body` or `limits.max_fetch_bytes`. A retry would not help.
     TooLarge(ZoomError),
     /// We stopped reading the body, because other meetings need the memory.
     NoRoom,
@@ -112,7 +112,7 @@ pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) ->
             let kind = limit_kind(head, &text);
             CallError::RateLimited { kind, retry_after: head.retry_after(), zoom_error }
         }
-        // Permanent even with a 401: a new token would have the same scopes.
+        // Not a refused token, even with a 401: until an operator adds the scope, a new token would lack it as well.
         (Some(4711 | 104), _) => rejected(Lack::Scope, zoom_error),
         // Malformed JSON: Zoom was seen to send unescaped quotes inside the message.
         (None, _) if text.contains("does not contain scopes") => rejected(Lack::Scope, zoom_error),
@@ -132,7 +132,7 @@ pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) ->
             Some(retry_after) => CallError::Unavailable { zoom_error, retry_after },
             None => CallError::Broken(zoom_error),
         },
-        // A 2xx without a page is broken, unless it names an error.
+        // A 2xx without a page is broken, unless it has an error code.
         (None, 200..=299) => CallError::Broken(zoom_error),
         _ => CallError::Refused(zoom_error),
     }
@@ -143,8 +143,7 @@ fn limit_kind(head: &ResponseHead, text: &str) -> LimitKind {
         Some(named) if named.eq_ignore_ascii_case("QPS") => LimitKind::PerSecond,
         Some(named) if named.eq_ignore_ascii_case("Daily-limit") => LimitKind::PerDay,
         _ if text.contains("daily") => LimitKind::PerDay,
-        // A 429 that names no limit counts as per second. If this pause turns out too short, the next response corrects
-        // it.
+        // A 429 that names no limit counts as per second. If this pause is too short, the next call gets another 429.
         _ => LimitKind::PerSecond,
     }
 }

@@ -35,8 +35,9 @@ impl Scalar {
     }
 }
 
-/// Returns the values of the members with these names, in this order; [`Scalar::None`] for members after the cut, or if
-/// the body is not JSON. For example, `{"code":3001,"message":"Meeting do` has a code and no message.
+/// Returns the values of the members with these names, in this order; [`Scalar::None`] for a member that is missing or
+/// cut, and for all if the body is not a JSON object. For example, `{"code":3001,"message":"Meeting do` has a code and no
+/// message.
 pub(super) fn read<const N: usize>(body: &[u8], names: [&str; N]) -> [Scalar; N] {
     // A JSON object never ends with a digit, so a number at the end may be cut: `300` may be the beginning of `3001`.
     let digits = body.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();

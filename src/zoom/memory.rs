@@ -1,8 +1,8 @@
 //! Bounds the memory of all meetings being fetched: decides which bodies are read further, which flights fetch their
-//! next page, and which flights wait.
+//! next page, which wait, and which must fail.
 //!
 //! Counts bodies as they arrive, and the pages that a flight keeps until its last page. A flight that waits needs no
-//! timer: each change wakes exactly the flights that can continue. The rules are in `memory/ledger.rs`.
+//! timer: each change wakes the flights that can continue. The rules are in `memory/ledger.rs`.
 
 mod ledger;
 

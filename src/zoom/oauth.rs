@@ -1,6 +1,6 @@
-//! The access token. There is one at a time, and at most one request for it. It is renewed before it expires, and
-//! immediately if Zoom no longer accepts it. After Zoom refuses the credentials, nothing is tried for 30 s or until
-//! a secret changes. With Redis and an encryption key, replicas share one token.
+//! The access token. Each process uses one at a time, and runs at most one renewal. A token is renewed before it
+//! expires, or when Zoom no longer accepts it. If Zoom refuses the credentials and no usable token is left, nothing is
+//! tried for 30 s or until a mounted secret changes. With Redis and an encryption key, replicas share a token.
 
 mod attempt;
 mod cluster;
@@ -35,7 +35,8 @@ use crate::{
     metrics::{Metrics, RenewalResult},
 };
 
-/// After Zoom refused the credentials, nothing is tried for this long.
+/// How long nothing is tried after Zoom refused the credentials, and how long a usable token is not renewed early after
+/// a failed renewal.
 pub(crate) const CREDENTIALS_BACKOFF: Duration = Duration::from_secs(30);
 /// How often mounted secrets are read while the credentials are refused. docs/OPERATIONS.md promises 5 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -65,7 +66,7 @@ impl AccessTokens {
         replicas: Option<crate::cluster::Cluster>,
     ) -> Self {
         Self(Rc::new(TokenStore {
-            // This replica waits for another replica's request as long as for its own.
+            // `zoom.request_timeout` also bounds the wait for another replica's request.
             shared: ClusterToken::new(replicas, config.request_timeout, upstream.redactor.clone()),
             sources: Sources::new(config, upstream.redactor.clone()),
             endpoint: Endpoint::new(upstream, config.request_timeout),
@@ -77,10 +78,11 @@ impl AccessTokens {
         }))
     }
 
-    /// Returns the current token, or requests a new one. All callers wait for the same request.
+    /// Returns the current token, or gets a new one. All callers wait for the same renewal.
     ///
     /// # Errors
-    /// Zoom refuses the credentials, or did so within the last 30 s; or the token endpoint failed.
+    /// Zoom refuses the credentials, a secret cannot be read, or the token endpoint sent no usable response; or such a
+    /// failure is still in force.
     pub(crate) async fn token(&self) -> Result<AccessToken, Failure> {
         let now = Instant::now();
         self.refused(now).map_or(Ok(()), Err)?;
@@ -99,8 +101,8 @@ impl AccessTokens {
         self.refused(now).is_none() && self.current(now).is_some()
     }
 
-    /// Returns the token for a call that is made now, if there is one. If it expires in a few minutes, starts a
-    /// renewal in the background.
+    /// Returns the token for a call that is made now, if there is one. If it is time to renew the token, starts a renewal
+    /// in the background.
     pub(crate) fn for_call(&self, now: Instant) -> Option<AccessToken> {
         let token = self.current(now).filter(|_| self.refused(now).is_none())?;
         let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));
@@ -127,8 +129,8 @@ impl AccessTokens {
         }
     }
 
-    /// Handles an event of another replica. A token newer than ours is taken over immediately, because Zoom may not
-    /// accept ours for much longer.
+    /// Handles an event of another replica. A token newer than ours is taken over, if [`Self::may_take_over`] allows it,
+    /// because Zoom may not accept ours for much longer.
     pub(crate) fn on_event(&self, event: &Event) {
         if self.0.shared.as_ref().is_some_and(|shared| shared.on_event(event)) && self.may_take_over() {
             drop(actix_rt::spawn(self.clone().take_over()));
@@ -218,7 +220,7 @@ impl AccessTokens {
             } else if self.refused(now).or_else(|| self.0.state.borrow().failed(now)).is_some() {
                 continue;
             }
-            // No caller would trigger this renewal, because a replica that is not ready gets no requests.
+            // Perhaps no caller would trigger this renewal, because a replica that is not ready may get no requests.
             if self.renew().await.is_ok() {
                 tracing::info!("Zoom accepts our credentials again");
             }

@@ -1,4 +1,4 @@
-//! Tracks whether Zoom can be reached: logs every change once, and keeps the last failure for `/status`.
+//! Tracks whether Zoom can be reached: logs when that changes, and keeps the last failure for `/status`.
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
@@ -8,7 +8,7 @@ use crate::metrics::Cause;
 /// The number of broken responses in a row that causes a WARN. A single one now and then is routine.
 const BROKEN_IN_A_ROW: u32 = 2;
 
-/// The last call that found no connection, or got no complete response.
+/// The last failure of a connection to Zoom, or of a response over it.
 #[derive(Debug, Clone)]
 pub(crate) struct LastFailure {
     pub(crate) at: Instant,
@@ -25,7 +25,7 @@ pub(super) struct Reachability {
 
 #[derive(Default)]
 struct HostStatus {
-    /// The cause in the last WARN; `None` while the host can be reached.
+    /// The cause in the last WARN; `None` before the first one, and after a complete response.
     logged: Option<Cause>,
     broken_in_a_row: u32,
     last: Option<LastFailure>,

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{failure::Redactor, metrics::Cause};
 
-/// A call ends after this many times `zoom.request_timeout`, even if its body never pauses for that long. Time in which we
-/// stop reading because other meetings use the memory does not count.
+/// A call ends after this many times `zoom.request_timeout`, even if its body still arrives. Time in which we do not
+/// read a page because other meetings use the memory does not count.
 const CALL_TIMEOUTS: u32 = 6;
 
 pub(super) struct ReadOptions {
@@ -37,9 +37,9 @@ pub(super) struct ReadOptions {
 /// The reason why there is no response, or no complete response.
 pub(super) struct IncompleteResponse {
     pub(super) error: CallError,
-    /// Whether no byte of the request can have reached Zoom.
+    /// Whether it is certain that no byte of the request was sent.
     pub(super) never_left: bool,
-    /// Set if the connection failed.
+    /// The fault of the connection or of the bytes on it; `None` if a limit of ours ended the call, such as its timeout.
     pub(super) failure: Option<Box<TransportFailure>>,
 }
 
@@ -89,7 +89,8 @@ where
     }
 }
 
-/// Returns `Content-Length`; `None` if the body is compressed, because the service counts bytes after decompression.
+/// Returns `Content-Length`; `None` if it is missing, or if the body is compressed, because the service counts bytes
+/// after decompression.
 fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     if response.headers().contains_key(CONTENT_ENCODING) {
         return None;

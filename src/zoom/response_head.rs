@@ -40,8 +40,8 @@ impl ResponseHead {
         (200..300).contains(&self.status)
     }
 
-    /// Returns the time until `Retry-After`, counted from the response's own `Date`, because our clock and Zoom's may
-    /// differ.
+    /// Returns the time until `Retry-After`, if it is valid and in the future. Counts from the response's own `Date`, if it
+    /// has one, because our clock and Zoom's may differ.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         retry_after::parse(self.retry_after.as_deref()?, self.date.unwrap_or_else(SystemTime::now))
     }

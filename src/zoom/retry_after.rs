@@ -1,14 +1,14 @@
-//! Parses `Retry-After` in every form that Zoom and its gateways use: seconds, an HTTP date (RFC 9110), an ISO 8601 instant
-//! (Zoom's older documentation), and a Unix time in seconds or milliseconds.
+//! Parses `Retry-After` in four forms: seconds, an HTTP date (RFC 9110), an ISO 8601 instant (Zoom's older
+//! documentation), and a Unix time in seconds or milliseconds.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-/// The longest pause that is accepted: a longer one can only come from a wrong clock or a wrong header.
+/// The longest pause that is accepted. A longer one probably comes from a wrong clock or a wrong header, and is cut.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
-/// Returns how long to wait from `now`; `None` if the text has none of these forms or the time has passed. `now` is the
+/// Returns how long to wait from `now`; `None` if the text has none of these forms or the wait is over. `now` is the
 /// response's own `Date`, if it has one: if our clock is an hour off, a pause of a second must not become an hour.
 pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();

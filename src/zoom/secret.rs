@@ -35,7 +35,7 @@ impl Secret {
 pub enum SecretSource {
     /// Set in a configuration file or the environment.
     Inline(Secret),
-    /// In a separate file, without its trailing newline.
+    /// The path of a separate file. Its trailing line breaks are not part of the secret.
     File(PathBuf),
 }
 
@@ -43,7 +43,7 @@ impl SecretSource {
     /// Reads the secret's current value.
     ///
     /// # Errors
-    /// The file cannot be read, is not a regular file, is not UTF-8, or is empty.
+    /// The file cannot be read, is not a regular file, is too large, is not UTF-8, or has no text.
     pub fn read(&self) -> std::io::Result<Secret> {
         match self {
             Self::Inline(secret) => Ok(secret.clone()),

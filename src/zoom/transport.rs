@@ -42,7 +42,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// replaced together. Calls that wait for new connections reach Zoom closer together than they were permitted.
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// One more than the steps to a connection (proxy file, DNS and TCP, CONNECT, TLS), each of which may take
-/// `zoom.connect_timeout`. awc's own timeout covers all steps, so ours always ends first and names the step.
+/// `zoom.connect_timeout`. awc's own timeout covers all steps, so ours normally ends first and names the step.
 const STEPS: u32 = 5;
 
 /// Returns the URL for awc: `https://` becomes `http://` with an explicit port.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-/// The expected size of a first page, in bytes: a few participants for an hour.
+/// The expected size of a flight's first page, and the minimum for later ones, in bytes: a few participants for an hour.
 const FIRST_PAGE: usize = 64 * 1024;
 
 /// Orders flights by age: the lowest is the oldest.
@@ -140,15 +140,14 @@ impl MemoryLedger {
         flight.kept = bytes;
     }
 
-    /// Wakes every waiting flight that can continue. If none can, wakes one flight that must fail. Call this after
-    /// each change.
+    /// Wakes the waiting flights that can continue. If every flight still waits, fails one. Call this after each change.
     pub(super) fn wake_waiting(&mut self, most: usize) {
         self.wake_bodies(most);
         self.wake_pages(most);
         self.fail_one_if_all_wait();
     }
 
-    /// Wakes waiting bodies, the oldest flight's first. A younger flight never gets memory that an older one waits for.
+    /// Wakes waiting bodies, the oldest flight's first, and stops at the first that must wait longer.
     fn wake_bodies(&mut self, most: usize) {
         while let Some((&number, &(bytes, _))) = self.bodies.first_key_value() {
             if !self.try_grow(number, bytes, most) {
@@ -161,8 +160,8 @@ impl MemoryLedger {
     }
 
     /// Wakes flights that wait for a page. Flights that keep pages go first, and the oldest of them may use the last
-    /// quarter of the memory: with a bound of 100 and 80 in use, only the oldest fetches another page. At least one
-    /// flight therefore reaches its end and frees its pages.
+    /// quarter of the memory, so that it can reach its end and free its pages. For example, with a bound of 100 and 80 in
+    /// use, only the oldest fetches another page.
     fn wake_pages(&mut self, most: usize) {
         loop {
             let next = self.next_page.first_key_value().or_else(|| self.first_page.first_key_value());

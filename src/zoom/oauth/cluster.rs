@@ -29,9 +29,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) enum Acquired {
-    /// The token of another replica.
+    /// A token from Redis, requested by another replica.
     Token(AccessToken),
-    /// Another replica's request failed, and a request of this replica would fail for the same reason.
+    /// Another replica's request failed, and a request of this replica would probably fail for the same reason.
     Failed(RequestError),
     /// This replica must make the request, and pass the result to [`ClusterToken::publish`] with the claim, if there is one.
     RequestHere(Option<Claim>),
@@ -49,26 +49,26 @@ pub(super) struct ClusterToken {
 #[derive(Default)]
 struct LastToken {
     key: Option<RecordKey>,
-    /// The fencing number of the token's record; 0 if the token is not in Redis.
+    /// The fencing number of the token's record; 0 if this replica requested the token without a claim.
     fence: u64,
     token: Option<AccessToken>,
 }
 
 struct ClaimOutcome {
     fence: u64,
-    /// The encoded error; empty if it concerns only the replica that made the request.
+    /// The encoded error; empty after a success, or if the error may concern only the replica that made the request.
     encoded_error: String,
 }
 
 impl ClusterToken {
-    /// Returns `None` without an encryption key. Each replica then has its own token.
+    /// Returns `None` without Redis or without an encryption key. Each replica then has its own token.
     pub(super) fn new(cluster: Option<Cluster>, wait: Duration, redactor: Redactor) -> Option<Self> {
         let cluster = cluster.filter(Cluster::shares_access_token)?;
         Some(Self { cluster, redactor, wait, last: RefCell::default(), outcomes: watch::Sender::new(None) })
     }
 
-    /// Waits until another replica has a newer token than this replica's last one, or this replica must make the
-    /// request.
+    /// Waits until another replica has a newer token than this replica's last one, its request has failed, or this
+    /// replica must make the request.
     pub(super) async fn acquire(&self, secrets: &Secrets) -> Acquired {
         self.try_acquire(secrets).await.unwrap_or(Acquired::RequestHere(None))
     }
@@ -122,12 +122,12 @@ impl ClusterToken {
         let token = found.record.filter(|_| found.fence != last.fence);
         let token =
             token.and_then(|bytes| codec::decode_token(&self.cluster, key, &bytes, &clock, &self.redactor));
-        // All tokens have the same lifetime, so the one that expires later was issued later.
+        // Tokens normally have the same lifetime, so the one that expires later was issued later.
         let is_newer = |token: &AccessToken| last.token.as_ref().is_none_or(|last| token.outlives(last));
         Ok((found.fence, token.filter(is_newer)))
     }
 
-    /// Gives the other replicas the result of this replica's request.
+    /// Gives the other replicas the result of this replica's request, if it was made with a claim.
     pub(super) async fn publish(&self, claim: Option<Claim>, result: &Result<AccessToken, RequestError>) {
         let Some(claim) = claim else {
             if let (Ok(token), Some(key)) = (result, self.key()) {
@@ -146,7 +146,7 @@ impl ClusterToken {
             }
             Err(error) => codec::encode_error(&self.cluster, error),
         };
-        // If this also fails, the waiting replicas notice at their next poll.
+        // If this also fails, the waiting replicas poll until the claim expires or they stop waiting.
         self.cluster.release(&claim, &encoded_error).await.ok();
     }
 
@@ -160,7 +160,7 @@ impl ClusterToken {
         }
     }
 
-    /// Removes a token that is no longer valid from Redis.
+    /// Removes a token that is no longer valid from Redis, if it is this replica's last one.
     pub(super) fn forget(&self, token: &AccessToken) {
         let last = self.last.borrow();
         let is_last = last.token.as_ref().is_some_and(|last| last.same_grant(token)) && last.fence != 0;

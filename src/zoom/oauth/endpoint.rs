@@ -25,8 +25,8 @@ const RENEW_BEFORE: Duration = Duration::from_secs(300);
 /// A token is not used in this last part of its lifetime, or in its last tenth if that is shorter, because a call
 /// takes a moment to reach Zoom.
 const UNUSED_AT_END: Duration = Duration::from_secs(5);
-/// A token is used for at least this long, however slow the endpoint was. Otherwise a token that arrives late would be
-/// requested again and again without ever being used.
+/// A token may be used for at least this long, however slow the endpoint was. Otherwise a token that arrives late would
+/// be requested again and again without ever being used.
 const MIN_USE: Duration = Duration::from_millis(500);
 /// The assumed lifetime of a token if Zoom does not name one. It is shorter than Zoom's hour.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
@@ -44,12 +44,12 @@ pub(super) enum RequestError {
     TimedOut,
     /// No usable response. A retry may help.
     Transient(Option<ZoomError>),
-    /// A retry would get the same response.
+    /// An immediate retry would not help.
     Permanent(Option<ZoomError>),
     /// A rate limit or a server error with `Retry-After`.
     RetryAfter {
         zoom_error: ZoomError,
-        /// The `Retry-After`, counted from now.
+        /// The time until `Retry-After`, counted from the response.
         delay: Duration,
     },
 }
@@ -62,7 +62,7 @@ pub(super) struct Endpoint {
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
-    /// The lifetime in seconds. A value that is not a whole number counts as absent.
+    /// The lifetime in seconds. A value that is not a positive whole number counts as absent.
     #[serde(default)]
     expires_in: serde_json::Value,
 }

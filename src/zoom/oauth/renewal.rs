@@ -21,8 +21,8 @@ use crate::{
     metrics::RenewalResult,
 };
 
-/// After an error that a retry would not change, such as a 429 without `Retry-After`, all callers get the same error
-/// for this long. Otherwise each cache miss would become a token request.
+/// After an error that a retry would not change, such as a 429 without `Retry-After`, callers that need a new token get
+/// the same error for this long. Otherwise each cache miss would become a token request.
 const TOKEN_ERROR_TTL: Duration = Duration::from_secs(10);
 /// The longest `Retry-After` that is obeyed: a wrong one must not stop the service for hours.
 const MAX_TOKEN_ERROR_TTL: Duration = Duration::from_secs(60);
@@ -89,7 +89,7 @@ impl AccessTokens {
                 {
                     let mut state = self.0.state.borrow_mut();
                     state.current = Some(token.clone());
-                    // If Zoom refused a call during this renewal, the reason was not the token: keep the backoff.
+                    // If Zoom rejected a call during this renewal, keep the backoff: the new token may have the same scopes.
                     if state.refused_until() != refused_before {
                         return Ok(token);
                     }
@@ -121,7 +121,7 @@ impl AccessTokens {
         }
     }
 
-    /// Records a failed renewal. If `retry_at` is set, no request is made before that time.
+    /// Records a failed renewal. If `retry_at` is set, callers that need a new token get this failure until then.
     fn fail(&self, zoom_error: Option<ZoomError>, retry_at: Option<Instant>) -> Failure {
         self.0.metrics.count_access_token_renewals(RenewalResult::Failed);
         tracing::warn!(

@@ -1,5 +1,5 @@
 //! The state of the access token: the current token, the failures that prevent a request, and the time before which
-//! no token is requested. Pure: callers pass the time.
+//! it is not renewed early. Pure: callers pass the time.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use crate::failure::Failure;
 /// Whether Zoom accepts our credentials, for `/readyz`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum Credentials {
-    /// Zoom accepts them, or has not responded yet.
+    /// Zoom accepts them, has not responded yet, or refuses a renewal while the current token is usable.
     #[default]
     Accepted,
-    /// Zoom rejects them. The text is Zoom's message, or the name of the missing scope.
+    /// Zoom rejects them. The text is Zoom's message, if there is one, or names the missing scope.
     Refused(String),
 }
 
@@ -24,11 +24,12 @@ pub(super) type Renewal = Shared<LocalBoxFuture<'static, Result<AccessToken, Fai
 #[derive(Default)]
 pub(super) struct TokenState {
     pub(super) current: Option<AccessToken>,
-    /// Set after Zoom rejected the credentials. No token is requested and no call is made before its `retry_at`.
+    /// Set after Zoom rejected the credentials. No token is requested and no call is made before its `retry_at`, unless
+    /// a mounted secret changes.
     pub(super) refused: Option<Failure>,
-    /// Set after another failure that a retry would repeat. No token is requested before its `retry_at`.
+    /// Set after another failure that a retry would repeat. Callers that need a new token get it until its `retry_at`.
     pub(super) failed: Option<Failure>,
-    /// Set after a renewal failed while the current token is valid. No renewal starts before this time.
+    /// Set after a failed renewal. A usable token is not renewed early before this time.
     pub(super) renew_early_from: Option<Instant>,
 }
 

@@ -15,7 +15,8 @@ struct Token {
 }
 
 impl AccessToken {
-    /// Returns `None` if the text cannot be sent in a header. The redactor learns the text in any case.
+    /// Returns `None` if the text is empty or has characters other than visible ASCII. The redactor learns the text in
+    /// any case.
     pub(super) fn new(
         text: &str,
         renew_from: Instant,

@@ -72,11 +72,11 @@ impl AnswerReader {
         self.state = ReadState::Closed;
     }
 
-    /// Consumes the bytes of `input` that belong to the response, and appends the part that awc may see to `output`.
+    /// Consumes the bytes of `input` that belong to the response, and appends an equivalent response for awc to `output`.
     /// The rest of `input` either needs more bytes to be parsed, or follows the response.
     ///
     /// # Errors
-    /// The bytes are not a response. The reader is then closed.
+    /// The bytes are not a response, or not one that is accepted. The reader is then closed.
     pub fn read(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Malformed> {
         let result = self.read_all(input, output);
         if result.is_err() {

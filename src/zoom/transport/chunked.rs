@@ -26,8 +26,8 @@ pub(super) enum ChunkPosition {
 }
 
 impl ChunkPosition {
-    /// Consumes one part of the body from `input`, and appends it to `output` as a chunk. Returns `false` if more input is
-    /// needed or the body has ended.
+    /// Consumes one part of the body from `input`, and appends its data, if any, to `output` as a chunk. Returns `false` if
+    /// more input is needed or the body has ended.
     pub(super) fn advance(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<bool, Malformed> {
         match *self {
             Self::Size => {

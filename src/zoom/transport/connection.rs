@@ -69,8 +69,8 @@ impl ZoomConnection {
         }
     }
 
-    /// Returns whether the kernel has bytes to read, or the peer has closed. The runtime notices that only when its
-    /// thread is idle.
+    /// Returns whether the kernel has bytes to read, or the peer has closed. The runtime notices that only when it next
+    /// polls for events.
     fn has_input(&self) -> bool {
         let peeked = rustix::net::recv(self.tcp(), &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         !matches!(peeked, Err(rustix::io::Errno::AGAIN))

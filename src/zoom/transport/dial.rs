@@ -13,8 +13,8 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// packets takes minutes to fail.
 ///
 /// # Errors
-/// All addresses failed. The error is the first one that says more than "no route", because many machines have no
-/// route for IPv6.
+/// All addresses failed, or there are none. The error is the first one that says more than "no route", if there is
+/// one, because many machines have no route for IPv6.
 pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut untried = families_in_turn(addresses).into_iter();
     let mut tries = FuturesUnordered::new();

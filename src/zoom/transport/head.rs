@@ -9,7 +9,8 @@ use super::malformed::Malformed;
 const MOST_HEADERS: usize = 512;
 /// The maximum number of headers that are passed on. awc rejects heads with more than 96.
 const MOST_PASSED_ON: usize = 64;
-/// The headers that the rest of this service reads. All others, such as cookies and `cf-*`, are dropped here.
+/// The headers that awc gets as they are. The headers of the framing are written again, and all others, such as cookies
+/// and `cf-*`, are dropped.
 const PASSED_ON: [&str; 9] = [
     "content-encoding",
     "content-type",
@@ -109,7 +110,7 @@ fn asks_to_close(headers: &[Header<'_>]) -> bool {
     options.any(|option| !option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Returns whether servers and load balancers send this status without a request: before the first request or between
+/// Returns whether servers and load balancers may send this status without a request: before the first request or between
 /// two requests. Such a response may cross the next request on the wire and then looks like the response to it. Each later
 /// response would then belong to the previous request.
 fn may_be_unsolicited(status: u16) -> bool {

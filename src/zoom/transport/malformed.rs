@@ -9,13 +9,13 @@ pub enum Malformed {
     /// `101`, or a status below 100.
     #[error("the response's status is impossible")]
     Status,
-    /// Two lengths, a length and a transfer coding, or a coding other than `chunked`.
+    /// The end of the body is uncertain: for example, two lengths, or a transfer coding other than `chunked`.
     #[error("the response's length is ambiguous")]
     Framing,
-    /// A chunk or a trailer is malformed.
+    /// A chunk or a trailer is malformed or too long.
     #[error("a chunk of the response is malformed")]
     Chunk,
-    /// More interim responses than any server sends.
+    /// More interim responses to one request than a sane server sends.
     #[error("too many interim responses")]
     Interim,
     /// The connection ended before a response began.
