@@ -1,6 +1,6 @@
 //! The callers of the callers' file. A caller is found by the hash of the key in its request, or by a signed token.
 //!
-//! A lookup costs one SHA-256 of a short text and takes no lock, because a changed file replaces the entire list
+//! Looking up a key costs one SHA-256 of a short text and takes no lock, because a changed file replaces the entire list
 //! (`arc-swap`).
 //!
 //! The duration of a lookup may reveal how many bits the hash of a guessed key shares with a caller's hash. That

@@ -20,7 +20,7 @@ pub(crate) enum LookupPlace {
     /// On a worker, which leaves expensive verifications to a blocking thread and the fetching of keys to the
     /// watcher.
     Worker,
-    /// On a worker after keys were fetched. This look-up does not request another fetch.
+    /// On a worker after keys were fetched. This look-up does not wait for another fetch.
     WorkerAfterFetch,
     /// On a blocking thread.
     BlockingThread,
@@ -28,14 +28,14 @@ pub(crate) enum LookupPlace {
 
 /// The reason why a bearer value identifies no caller.
 pub(crate) enum Unidentified {
-    /// The value is neither a known key nor a token.
+    /// The value is not a known key. It does not look like a token, or no issuers are configured.
     UnknownKey,
     RefusedToken(TokenError),
     /// Keys that are being fetched may verify the token.
     AwaitsKeys(FetchEnd),
-    /// Verifying the token takes too long for a worker.
+    /// Workers must not verify as many signatures now as the token may need.
     NeedsBlockingThread(VerificationCost),
-    /// The issuer's first keys have not arrived. The next attempt is at this time.
+    /// The issuer's first keys have not arrived. The next attempt to fetch them is at this time, or in progress.
     NoKeys {
         retry_at: Instant,
     },
@@ -85,7 +85,7 @@ impl Callers {
 }
 
 impl Directory {
-    /// Returns the first caller of the file to whom this token belongs, and remembers the token until it expires.
+    /// Returns the first caller of the file to whom this token belongs, and remembers the token for later requests.
     fn remember(&self, token: &[u8], verified: Verified) -> Result<Arc<Caller>, Unidentified> {
         let Verified { issuer, key, claims } = verified;
         let is_of_issuer = |rule: &TokenRule| match &rule.issuer {

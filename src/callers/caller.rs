@@ -1,4 +1,4 @@
-//! One caller: its name, its weight, its limit, and the calls made for it.
+//! One caller: its name, its weight, its limits, and the calls made for it.
 
 use std::{
     cell::Cell,
@@ -21,8 +21,8 @@ pub(crate) struct CallerName(Arc<str>);
 impl CallerName {
     /// The name of every caller while no callers are configured.
     pub(crate) const ANONYMOUS: &str = "anonymous";
-    /// The name in the log for a request without a valid credential. A configured caller may have the same name. Its
-    /// requests can be told apart, because they never have the codes `unknown_caller` and `issuer_unavailable`.
+    /// The name in the log for a request without a valid credential. A configured caller may have the same name, but its
+    /// requests never have the codes `unknown_caller`, `issuer_unavailable` or `invalid_client`.
     pub(crate) const UNKNOWN: &str = "unknown";
 
     const MAX_LENGTH: usize = 64;
@@ -69,11 +69,11 @@ pub(crate) struct Caller {
     pub(crate) name: CallerName,
     /// The caller's share of the permits, relative to the other waiting callers; at least 1.
     pub(crate) weight: u32,
-    /// The maximum number of calls in any 60 seconds.
+    /// The number of calls in the last 60 seconds at which no new flight starts for this caller.
     pub(crate) calls_per_minute: Option<NonZeroU32>,
-    /// The maximum number of calls in a UTC day.
+    /// The number of calls in a UTC day at which no new flight starts for this caller.
     pub(crate) calls_per_day: Option<NonZeroU32>,
-    /// The fields that no response to this caller may contain.
+    /// The groups of fields that are hidden from this caller.
     pub(crate) hide: HiddenFields,
     /// The calls of this caller, which are kept when the entry changes.
     pub(super) ledger: SharedLedger,
@@ -87,7 +87,7 @@ pub(super) type SharedLedger = Arc<CallerLedger>;
 pub(super) struct CallerLedger {
     calls: Mutex<Ledger>,
     /// Whether the caller is held because its requests are mostly for meetings that do not exist. The fetcher's
-    /// thread sets it; a worker clears it when the caller gets a cached meeting.
+    /// thread updates it; a worker clears it when the caller gets a cached meeting.
     is_held: AtomicBool,
     /// Whether a held caller has been served a meeting since the fetcher's thread last looked.
     has_found: AtomicBool,
@@ -95,7 +95,7 @@ pub(super) struct CallerLedger {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallUsage {
-    /// The calls since 00:00 UTC, or since the start of this process if that is later.
+    /// This process's calls since 00:00 UTC, or since its start if that is later.
     pub(crate) today: u64,
     pub(crate) last_minute: usize,
     /// The requests refused because of a limit of this caller, over the same period as `today`.
@@ -106,7 +106,7 @@ pub(crate) struct CallUsage {
 pub(crate) struct CallAllowance {
     pub(crate) limit: NonZeroU32,
     pub(crate) left: u32,
-    /// The time at which `left` increases; `None` if the window holds no call and `left` is not 0.
+    /// The expected time at which `left` increases; `None` if the window holds no call and `left` is not 0.
     pub(crate) more_at: Option<Instant>,
 }
 
@@ -133,8 +133,8 @@ impl Caller {
         self.ledger.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the limit that this caller has reached, and the earliest time at which a flight may start for it;
-    /// `None` if one may start now. The state of the day's limits may be a second old.
+    /// Returns a limit that this caller has reached, and the time at which it should try again; `None` if a flight may
+    /// start for it now. The state of the day's limits may be a second old.
     pub(crate) fn over_limit(&self, now: Instant) -> Option<(Instant, CallerLimit)> {
         if self.is_anonymous() {
             return None;
@@ -193,7 +193,7 @@ impl Caller {
         Some(CallAllowance { limit, left, more_at })
     }
 
-    /// Reserves a call for a new flight. If the caller is over its limit, returns when it may try again.
+    /// Reserves a call for a new flight. If the caller is over its limit of the minute, returns when it may try again.
     pub(crate) fn reserve(self: &Arc<Self>, now: Instant) -> Result<LedgerEntry, Instant> {
         let mut ledger = self.ledger();
         let full_until = self.calls_per_minute.and_then(|limit| ledger.full_until(limit, now));

@@ -30,7 +30,7 @@ pub struct Callers {
     version: Arc<AtomicU64>,
     /// Wakes the watcher when a token needs keys that have not been fetched.
     pub(super) keys_wanted: Arc<Notify>,
-    /// The signatures that workers may still verify.
+    /// Limits how many signatures workers verify.
     pub(super) signatures: Arc<SignatureBudget>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Directory {
     /// The callers with tokens, in the order of the file.
     pub(super) by_token: Vec<(TokenRule, Arc<Caller>)>,
     pub(super) issuers: Vec<Arc<Issuer>>,
-    /// The tokens verified by this directory. A changed file makes a new directory, so its tokens are verified again.
+    /// The tokens verified by this directory. A changed file makes a new directory, so tokens are verified again.
     pub(super) remembered: RememberedTokens,
     /// The callers by the hashes of their keys; `None` if no callers are configured, so that every request has the
     /// anonymous caller.
@@ -115,7 +115,7 @@ impl Directory {
 }
 
 /// State that survives a change of the file: the number and the ledger of every name that has been in the file, and
-/// the keys of issuers.
+/// the keys of issuers whose entries stay the same.
 #[derive(Default)]
 pub(super) struct CallerRegistry {
     ledgers: HashMap<CallerName, (u32, SharedLedger)>,

@@ -1,5 +1,5 @@
-//! Edits entries in the text of the callers' file. The rest of the text, including comments, stays the same byte for
-//! byte. Pure.
+//! Edits entries in the text of the callers' file. The rest of the text, including comments, stays as it is, apart from
+//! empty lines beside the entry. Pure.
 
 use std::{fmt::Write as _, ops::Range};
 
@@ -29,7 +29,7 @@ pub(super) fn with_caller(mut text: String, entry: &CallerEntry) -> String {
     text
 }
 
-/// Adds the hash of one more key to a caller. Returns `None` if no `[[caller]]` has this name.
+/// Adds the hash of one more key to a caller. Returns `None` if the text has no valid `[[caller]]` of this name.
 pub(super) fn with_next_key(text: &str, name: &CallerName, digest: &Digest) -> Option<String> {
     let document = DeTable::parse(text).ok()?;
     let found = find(&document, name)?;
@@ -46,7 +46,7 @@ pub(super) fn with_next_key(text: &str, name: &CallerName, digest: &Digest) -> O
 }
 
 /// Removes the entry of a caller, from its `[[caller]]` to the end of its last line. The comments above and below it stay,
-/// because they may belong to others. Returns `None` if no `[[caller]]` has this name.
+/// because they may belong to others. Returns `None` if the text has no valid `[[caller]]` of this name.
 pub(super) fn without_caller(text: &str, name: &CallerName) -> Option<String> {
     let document = DeTable::parse(text).ok()?;
     let CallerTable { header, table, .. } = find(&document, name)?;

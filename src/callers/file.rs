@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{egress::EnvironmentProxies, regular_file};
 
-/// The maximum size of the file: a thousand times the usual size. If `callers.file` names a large log by mistake,
+/// The maximum size of the file, in bytes: far above any usual size. If `callers.file` names a large log by mistake,
 /// the service does not read all of it every second.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -27,7 +27,7 @@ pub struct CallersFile {
 }
 
 impl CallersFile {
-    /// Reads the file. If it is invalid, returns every problem in it.
+    /// Reads the file. If it is invalid, returns the problems in it.
     pub(crate) fn read(path: &Path) -> Result<Self, Vec<Issue>> {
         let contents = read_contents(path);
         let entries = validate(&contents)?;
@@ -80,7 +80,7 @@ impl CallersFile {
     }
 }
 
-/// Puts a text with spaces or quotes in quotes, so that it stays one word of the line.
+/// Puts a text with white space, quotes or backslashes in quotes, so that it stays one word of the line.
 fn quoted(text: &str) -> Cow<'_, str> {
     let is_word = !text.contains(|character: char| character.is_whitespace() || "\"'\\".contains(character));
     if is_word { text.into() } else { format!("{text:?}").into() }
@@ -103,8 +103,8 @@ pub(super) fn validate(contents: &FileContents) -> Result<FileEntries, Vec<Issue
     Ok(entries)
 }
 
-/// Reports each change of a file once, and only after two reads gave the same contents, so that a half-written file is
-/// never used.
+/// Reports a change of a file once, after two successive reads gave the same contents. A file that is half written at
+/// one read is therefore normally not used.
 pub(super) struct ChangeDetector {
     reported: FileContents,
     /// The contents of the last read, if they differ from `reported`.

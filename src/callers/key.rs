@@ -1,6 +1,6 @@
 //! Caller keys and their hashes. A key is generated, shown once and hashed. Only hashes are stored.
 //!
-//! SHA-256 needs no salt and no stretching here, because a key has 256 random bits and cannot be found by guessing.
+//! SHA-256 needs no salt and no stretching here, because a generated key has 256 random bits and cannot be guessed.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 /// The SHA-256 of a caller key.
 pub(super) type Digest = [u8; 32];
 
-/// The beginning of every key. People and scanners for leaked secrets recognize a key by it.
+/// The beginning of every generated key. People and scanners for leaked secrets recognize a key by it.
 const PREFIX: &str = "zqp_";
 const RANDOM_BYTES: usize = 32;
 

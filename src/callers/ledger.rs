@@ -14,24 +14,24 @@ use crate::failure::CallerLimit;
 /// end of one minute and 60 at the start of the next: 120 within a second.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The maximum time until the replicas have exchanged their counts.
+/// The time in which the replicas normally exchange their counts.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
-/// The maximum number of calls of other replicas that one exchange adds. They make at most a few hundred a second.
+/// The maximum number of calls of other replicas that one exchange adds or removes. Normally there are far fewer.
 const MOST_BY_OTHERS: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// The calls of the last minute, oldest first. The quota bounds the length: it limits the calls of all callers
-    /// together.
+    /// The known calls of all replicas in the last minute, oldest first. The quota bounds the length: it limits the
+    /// calls of all callers together.
     calls: VecDeque<Instant>,
     /// The number of flights that have not made a call yet. Each counts as one call. Otherwise any number of flights
     /// could start before the first of them makes a call.
     reserved: usize,
-    /// The replicas that divide the limit, besides this one.
+    /// The number of other replicas among which the limit is divided.
     other_replicas: usize,
     /// The calls of this replica, including reserved calls, that the other replicas do not know yet.
     unshared: usize,
-    /// The UTC day that `today` counts.
+    /// The UTC day of `today` and `refused`, in days since 1970.
     day: u64,
     today: u64,
     /// The requests refused on `day`.
@@ -42,7 +42,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Returns the time at which `limit` allows another flight; `None` if it does now.
+    /// Returns the time at which to try again for another flight; `None` if `limit` allows one now.
     ///
     /// Example: with a limit of 2 and calls at 0 s, 10 s and 20 s, two calls must leave the window first. The second
     /// of them, at index 3 − 2 = 1, leaves it at 70 s.
@@ -62,8 +62,8 @@ impl Ledger {
         Some(self.calls.get(index).map_or(now, |call| *call) + MINUTE)
     }
 
-    /// Returns how many more calls `limit` allows, and when it allows more; `None` if the window holds no call and
-    /// calls are left. A caller above its limit must wait until several calls have left the window.
+    /// Returns how many more calls `limit` allows, and when it should allow more; `None` if the window holds no call
+    /// and calls are left. A caller above its limit must wait until several calls have left the window.
     pub(super) fn left(&mut self, limit: NonZeroU32, now: Instant) -> (u32, Option<Instant>) {
         self.drop_expired(now);
         let spent = u32::try_from(self.calls.len() + self.reserved).unwrap_or(u32::MAX);

@@ -52,7 +52,7 @@ impl OperatorsKey {
         }
     }
 
-    /// Returns whether this is the operators' key. If the file cannot be read, rejects every key.
+    /// Returns whether this is the operators' key. If the file has no valid hash, rejects every key.
     pub(crate) fn admits(&self, key: &[u8]) -> bool {
         self.hash().is_ok_and(|hash| hash.0 == digest_of(key))
     }

@@ -1,6 +1,6 @@
-//! Parses the callers' file. Returns its entries, or every problem in it with its line. Pure.
+//! Parses the callers' file. Returns its entries, or the problems that it finds, with their lines. Pure.
 //!
-//! No message repeats a value or the name of an unknown key, which could be a caller key in the wrong place.
+//! No message repeats an invalid value or the name of an unknown key, which could be a caller key in the wrong place.
 
 mod caller_entry;
 mod comparison;
@@ -23,7 +23,7 @@ use crate::{
 /// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares
 /// cannot overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
-/// The maximum number of keys of one caller. More keys mean that a rotation was never finished.
+/// The maximum number of keys of one caller. More keys would suggest that earlier rotations were not finished.
 pub(super) const MAX_KEYS: usize = 4;
 
 /// The entries in the order of the file.
@@ -53,7 +53,7 @@ impl FileEntries {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct CallerEntry {
     pub(super) name: CallerName,
-    /// The hashes of its keys; several while a key is being replaced.
+    /// The hashes of its keys: none if it has only tokens, and several while a key is being replaced.
     pub(super) key_sha256: Vec<Digest>,
     /// The signed tokens that also identify the caller.
     pub(super) tokens: TokenRule,

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 
 /// A change takes effect after two equal reads, which is about 2 s. The documentation promises 5 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The number of problems of an invalid file that the log and `/status` show.
+/// The maximum number of problems of an invalid file that the log and `/status` show.
 const MAX_PROBLEMS_SHOWN: usize = 20;
 
 /// Keeps the callers up to date with their file while the service runs.

@@ -23,9 +23,9 @@ pub(in crate::callers) enum KeySource {
         jwks_url: Option<Url>,
         /// The issuer's own URL, for discovery.
         issuer_url: Url,
-        /// The file with the bearer token for the issuer.
+        /// The file with the bearer token that is sent to the issuer.
         token_file: Option<PathBuf>,
-        /// PEM certificates that are trusted for the issuer.
+        /// The file of PEM certificates that are trusted for the issuer.
         ca_file: Option<PathBuf>,
     },
 }

@@ -14,14 +14,14 @@ use crate::{
 
 /// The maximum time for one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum size of the keys. A thousand RSA keys with their certificates take about 3 MB.
+/// The maximum size of the keys, in bytes. A thousand RSA keys with their certificates take about 3 MB.
 const MAX_KEY_BYTES: u64 = 8 << 20;
-/// The maximum size of a discovery document, a token and a file of certificates.
+/// The maximum size of a discovery document, of a token file and of a file of certificates, in bytes.
 const MAX_OTHER_BYTES: u64 = 1 << 20;
 /// The path of the discovery document below the issuer's URL (OIDC Discovery 1.0, 4).
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 
-/// Fetches keys, through these proxies.
+/// Fetches keys, through these proxies if the URL is `https`.
 #[derive(Clone, Default)]
 pub(in crate::callers) struct KeyFetcher {
     pub(in crate::callers) proxies: EnvironmentProxies,

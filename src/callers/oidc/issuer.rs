@@ -13,9 +13,10 @@ use super::{
     jwks::KeySet,
 };
 
-/// How long keys are used before they are fetched again. Until then, a key that the issuer has removed is still accepted.
+/// How long keys from a URL are used before they are fetched again, unless an unknown key id causes an earlier fetch.
+/// Until a fetch succeeds, a key that the issuer has removed is still accepted.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
-/// How often a key file is read. The documentation promises 5 s.
+/// The interval before a key file is read again after a successful read. The documentation promises 5 s.
 const FILE_INTERVAL: Duration = Duration::from_secs(3);
 /// The minimum interval between two fetches because of unknown key ids, which anybody can send.
 const UNKNOWN_ID_INTERVAL: Duration = Duration::from_secs(30);
@@ -23,7 +24,7 @@ const UNKNOWN_ID_INTERVAL: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The maximum interval between attempts while the issuer has no keys.
 const LONGEST_RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(8);
-/// The interval between attempts while earlier keys are still in use.
+/// The interval before a retry after a failure while earlier keys are in use.
 const RETRY_WITH_KEYS: Duration = Duration::from_secs(30);
 
 pub(in crate::callers) struct Issuer {
@@ -48,7 +49,7 @@ struct Schedule {
 pub(crate) struct IssuerStatus {
     pub(crate) name: String,
     pub(crate) keys: usize,
-    /// The time at which the keys were last fetched or read.
+    /// The time at which the keys were last fetched or read successfully.
     pub(crate) keys_from: Option<Instant>,
     /// The reason why the last fetch failed; `None` if no fetch has failed since the last success.
     pub(crate) last_failure: Option<String>,
@@ -87,8 +88,8 @@ impl Issuer {
         true
     }
 
-    /// Puts the fetched keys into use, or keeps the current keys and tries again later. Logs changes between success
-    /// and failure.
+    /// Puts the fetched keys into use, or keeps the current keys and tries again later. Logs a failure with a new reason,
+    /// the first success, and a success after a failure.
     pub(in crate::callers) fn end_fetch(&self, fetched: Result<KeySet, String>, now: Instant) {
         let has_keys = self.keys.load().is_some();
         let issuer = self.entry.name.as_str();
@@ -124,8 +125,8 @@ impl Issuer {
         self.fetch_ended.send_replace(());
     }
 
-    /// Returns the end of the fetch that may bring the key of a token: of the fetch in progress or, for an unknown
-    /// key id, of a new fetch if one is permitted now.
+    /// Returns the end of the fetch that may bring the key of a token: of the fetch that is in progress or due or, for
+    /// an unknown key id, of a new fetch if one is permitted now.
     pub(in crate::callers) fn awaited_fetch(&self, is_unknown_id: bool, now: Instant) -> Option<FetchEnd> {
         let ended = self.fetch_ended.subscribe();
         let mut schedule = self.schedule();

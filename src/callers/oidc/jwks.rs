@@ -15,7 +15,7 @@ use serde_json::Value;
 /// The maximum number of keys. Most issuers have fewer than ten; an issuer with many tenants can have hundreds.
 const MAX_KEYS: usize = 2_000;
 
-/// The keys with which an issuer signs now.
+/// The usable keys of an issuer's JWK Set.
 pub(in crate::callers) struct KeySet(Vec<Arc<SigningKey>>);
 
 pub(in crate::callers) struct SigningKey {
@@ -70,7 +70,7 @@ impl SigningKey {
 }
 
 impl KeySet {
-    /// Parses a JWK Set. Skips the keys that cannot be used, because RFC 7517 (5) requires that.
+    /// Parses a JWK Set. Skips the keys that cannot be used, as RFC 7517 (5) recommends.
     pub(super) fn parse(document: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Document {

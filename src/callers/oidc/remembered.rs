@@ -1,4 +1,4 @@
-//! The tokens that were verified, so that a hit does not verify a signature.
+//! The tokens that were verified, so that most hits do not verify a signature.
 //!
 //! A look-up hashes the token with a fast hash and then compares all of it. SHA-256 of a token of 1 KB would cost
 //! more than the rest of a hit. The set therefore contains complete tokens, which are in memory anyway while
@@ -19,7 +19,7 @@ use foldhash::fast::RandomState;
 use super::{super::caller::Caller, jwks::SigningKey};
 
 const MAX_ENTRIES: usize = 10_000;
-/// The maximum size of all tokens together.
+/// The maximum size of all tokens together, in bytes.
 const MAX_BYTES: usize = 16 << 20;
 
 /// The verified tokens, with their callers. It has no `Debug`, because it contains credentials.

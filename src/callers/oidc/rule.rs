@@ -7,7 +7,7 @@ use super::token::TokenClaims;
 /// The beginning of the subjects that Kubernetes gives to service accounts.
 pub(in crate::callers) const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// The `service_account`, `subject` and `group` of a caller: a token with any of them is the caller's.
+/// The `service_account`, `subject` and `group` of a caller: a token of the issuer with any of them is the caller's.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(in crate::callers) struct TokenRule {
     /// The name of the issuer; `None` for the first issuer of the file.

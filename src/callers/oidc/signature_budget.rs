@@ -6,11 +6,11 @@ use std::{
 };
 
 /// The maximum number of signatures that workers verify in a window. P-384 is the slowest algorithm, at about half a
-/// millisecond, so tokens take at most 5 % of one CPU. All other signatures are verified on a thread that yields to
-/// hits.
+/// millisecond, so these signatures take about 5 % of one CPU at most. All others are verified on a thread that yields
+/// to hits.
 const PER_WINDOW: usize = 100;
 const WINDOW: Duration = Duration::from_secs(1);
-/// The maximum number of signatures for one token without `kid`. The worker serves no other request while it verifies them.
+/// The maximum number of signatures that a worker verifies for one token. It serves no other request in the meantime.
 const PER_TOKEN: usize = 16;
 
 /// How long the verification of a token may take.
@@ -18,7 +18,7 @@ const PER_TOKEN: usize = 16;
 pub(crate) enum VerificationCost {
     /// Short enough for a worker: at most `PER_TOKEN` signatures.
     Usual,
-    /// Up to a second: the token has no `kid`, and the issuer has many keys.
+    /// Up to a second: for example, the token has no `kid`, and the issuer has many keys.
     High,
 }
 

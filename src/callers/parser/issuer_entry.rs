@@ -78,7 +78,7 @@ impl Parser<'_> {
         Some((text, url))
     }
 
-    /// Returns the text, which a token's `iss` must equal byte for byte, and the parsed URL.
+    /// Returns the text as it is in the file, and the parsed URL.
     fn url(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<(String, Url)> {
         let text = self.text(line, key, value)?;
         match text.parse() {
