@@ -1,5 +1,5 @@
-//! Writes a snapshot's participants in other forms. Pure: a form depends only on the cleaned text of the
-//! participants and on the parameters of the request.
+//! Writes a snapshot's participants in other forms. Pure: a form depends only on the snapshot, the parameters of the
+//! view, and what is hidden from the caller.
 //!
 //! No view builds a tree, recurses or panics.
 

@@ -29,7 +29,7 @@ impl<'a> ParticipantIdentity<'a> {
     /// an object has no values.
     ///
     /// # Errors
-    /// `cleaned` is not such an element. This can only be a bug.
+    /// The part of `cleaned` that is read is malformed. This can only be a bug.
     pub(crate) fn of(cleaned: &'a [u8]) -> Result<Self, NotAParticipant> {
         let mut identity = Self::default();
         let mut input = Cursor::new(cleaned);

@@ -1,7 +1,8 @@
 //! Removes from a participant what a caller may not see, in one pass and without a tree.
 //!
-//! Hidden values become `null`, and the values that identify a person become the person's pseudonym. A value of
-//! unknown meaning is also hidden: Zoom adds fields every few months, and nobody knows what the next one contains.
+//! Hidden values become `null`, or `[]` in Zoom's shape, and the values that identify a person become the person's
+//! pseudonym. A value of unknown meaning is also hidden, unless it is a boolean: Zoom adds fields every few months, and
+//! nobody knows what the next one contains.
 
 mod fields;
 mod person;

@@ -1,8 +1,8 @@
 //! Participants as rows of a table: one for each sample, or for each group of a sample.
 //!
-//! A participant without samples has one row. A value without a column of its own is in the list `other`, with its name: the
-//! second of two equal keys, a participant's field with the name of a sample's column, and everything beyond a thousand
-//! columns.
+//! A participant without samples has one row. A value without a column of its own is in the list `other`, with its name:
+//! for example the second of two equal keys, or a participant's field with the name of a sample's column. So is a value
+//! that needs a new column after a thousand were added to the known ones.
 
 mod columns;
 mod csv;

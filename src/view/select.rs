@@ -9,7 +9,7 @@ use crate::json::{Container, Cursor, Desynced};
 /// A part of a meeting. The default is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// A `user_id`, `id`, `participant_uuid` or `email`, exactly as Zoom has it.
+    /// A `user_id`, `id`, `participant_uuid` or `email`, exactly as the caller sees it.
     pub participant: Option<String>,
     /// Names of groups, or their first words: `audio` stands for `audio_input`, `audio_output` and others. An empty
     /// list stands for all groups.
@@ -27,7 +27,7 @@ impl Selection {
         *self == Self::default()
     }
 
-    /// Returns hexadecimal digits that are the same for equal selections, and only for those.
+    /// Returns hexadecimal digits that identify the selection. The order of its groups does not count.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let Self { participant, groups, since, until } = self;

@@ -37,7 +37,7 @@ pub(crate) enum View {
     Selected(Box<Selection>),
     /// Participants as rows.
     Rows { selection: Box<Selection>, shape: RowShape, format: RowFormat },
-    /// A summary: the participants with a bad connection, and when and why it was bad.
+    /// A summary: whose connection was bad, when and why.
     Summary {
         selection: Box<Selection>,
         /// The limits above which a minute counts as over.
@@ -69,7 +69,7 @@ impl View {
         }
     }
 
-    /// Returns the participant to whom the view is restricted; `None` if it shows several.
+    /// Returns the participant to whom the view is restricted, if it is.
     pub(crate) fn participant(&self) -> Option<&str> {
         match self {
             Self::Whole | Self::Slice(_) | Self::ZoomPage(_) => None,

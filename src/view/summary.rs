@@ -2,8 +2,8 @@
 //! common.
 //!
 //! The counts of all participants come before the first entry. Each participant is therefore read twice: for the
-//! counts by [`Summary::add`], and for its own entry by [`Summary::append_participant`]. This takes the memory of
-//! one participant, however many there are.
+//! counts by [`Summary::add`], and for its own entry by [`Summary::append_participant`]. Apart from the counts, this
+//! takes the memory of one participant, however many there are.
 //!
 //! A sample is an object in `user_qos`, a group is an object in a sample, and a measurement is a number directly in
 //! a group.
@@ -30,7 +30,7 @@ pub use self::{
 pub(in crate::view) use self::{measurement::Measurement, measurements::Group, participant::Participant};
 use super::NotAParticipant;
 
-/// The counts of all participants of a meeting, and the limits of its summary.
+/// The counts of the summarized participants, and the limits of the summary.
 #[derive(Default)]
 pub struct Summary {
     limits: SummaryLimits,

@@ -8,8 +8,8 @@ use crate::view::{select::time_in, summary::Participant};
 
 const MINUTES_A_DAY: i64 = 24 * 60;
 /// The longest gap between samples of one meeting, in minutes. A longer gap separates the meeting from another
-/// meeting, or from samples with a wrong clock. Somebody is measured in nearly every minute of a meeting, and 12
-/// hours are less than the time between two daily meetings.
+/// meeting, or from samples with a wrong clock. Somebody is measured in nearly every minute of a meeting, and two
+/// daily meetings are normally more than 12 hours apart.
 const LONGEST_GAP: i64 = 12 * 60;
 /// The maximum number of different hours that are remembered: about six weeks.
 const MOST_HOURS: usize = 1_024;
@@ -82,7 +82,7 @@ impl AxisBuilder {
     }
 }
 
-/// Counts times by hour in bounded memory. A meeting of a day takes 24 entries, however many participants it has.
+/// Counts times by hour in bounded memory. A meeting of a day takes about 24 entries, however many participants it has.
 #[derive(Default)]
 struct Hours(BTreeMap<i64, Hour>);
 

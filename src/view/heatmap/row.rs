@@ -29,9 +29,9 @@ pub(crate) struct HeatmapRow {
     pub(crate) quality: Quality,
     /// The measurements above their limits, those with most minutes first.
     pub(crate) reasons: Vec<OverLimit>,
-    /// The column in which the participant joined.
+    /// The column in which the participant joined; `None` if the time is unknown or outside the columns.
     pub(crate) joined: Option<usize>,
-    /// The column in which the participant left.
+    /// The column in which the participant left; `None` if the time is unknown or outside the columns.
     pub(crate) left: Option<usize>,
     /// One strip for each medium, in the order of [`Medium::ALL`].
     pub(crate) strips: Vec<Strip>,

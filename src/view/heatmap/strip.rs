@@ -40,7 +40,7 @@ pub(crate) enum Level {
     Within,
     /// A value is above its limit.
     Over,
-    /// A value is at least twice its limit.
+    /// A value is far above its limit: at least twice as large.
     FarOver,
 }
 
@@ -149,7 +149,7 @@ pub(super) fn raise(worst: &mut Option<f64>, value: Option<f64>) {
 
 impl Strip {
     /// Returns the longest interval of bad columns, as its first column and the column after its last one. A gap of
-    /// up to two columns does not end the interval, because two good minutes among bad ones do not help a
+    /// up to two columns does not end the interval, because a short good time among bad ones hardly helps a
     /// participant.
     pub(crate) fn longest_bad_interval(&self) -> Option<(usize, usize)> {
         const GAP: usize = 2;

@@ -16,7 +16,7 @@ use crate::{
 pub enum HiddenForm {
     /// Always `null`.
     Null,
-    /// `[]` for a list, else `null`, which Zoom's shape turns into `""`.
+    /// `[]` for a participant's field that is a list, else `null`, which Zoom's shape turns into `""`.
     ZoomsShape,
 }
 
@@ -153,7 +153,8 @@ impl<'a> RedactionRules<'a> {
         Ok(None)
     }
 
-    /// Writes a placeholder for a value that identifies the person, and remembers the value; `null` stays `null`.
+    /// Writes a placeholder for a value that identifies the person, and remembers a text or a number. For `null` or an
+    /// empty text, writes `null`.
     fn replace_by_pseudonym(
         &mut self,
         copier: &mut Copier<'a, '_>,

@@ -1,13 +1,14 @@
-//! The columns of rows: known columns in a fixed order, then all others in the order in which they first appear.
+//! The columns of rows: in each part, known columns in a fixed order, then the others in the order in which they first
+//! appear.
 
 use std::collections::HashMap;
 
 use super::{json_text, shape::RowShape};
 use crate::view::known_fields::{CPU_USAGE, KnownField, PARTICIPANT};
 
-/// The measurements of every media group.
+/// The measurements for which every media group has columns.
 const MEDIA: [&str; 5] = ["bitrate_kbps", "latency_ms", "jitter_ms", "avg_loss_percent", "max_loss_percent"];
-/// Further measurements of groups with a picture.
+/// Further columns of groups with a picture.
 const PICTURE: [&str; 3] = ["resolution.width", "resolution.height", "frame_rate_fps"];
 /// The groups that always have columns, and whether they have a picture.
 const MEDIA_GROUPS: [(&str, bool); 6] = [
@@ -106,7 +107,7 @@ impl Columns {
         names.get(place.index).unwrap_or(&self.other)
     }
 
-    /// Returns all columns from left to right.
+    /// Returns the columns from left to right; `other` only if it is used.
     pub(super) fn all(&self) -> impl Iterator<Item = (Place, &ColumnName)> {
         let of = |part, names: &'_ [ColumnName]| (0..names.len()).map(move |index| Place { part, index });
         let participant = of(ColumnPart::Participant, &self.participant).zip(&self.participant);

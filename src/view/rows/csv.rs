@@ -1,4 +1,4 @@
-//! A row as a record of CSV (RFC 4180), whose texts a spreadsheet does not run as formulas.
+//! A row as a record of CSV (RFC 4180), written so that spreadsheets do not run its texts as formulas.
 
 use std::borrow::Cow;
 

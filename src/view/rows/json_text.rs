@@ -1,4 +1,4 @@
-//! Writes JSON text that stays on one line for every reader.
+//! Writes JSON text that stays on one line, even for programs that know other line ends.
 
 use std::io::Write as _;
 

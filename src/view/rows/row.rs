@@ -26,7 +26,7 @@ struct Draft<'a> {
     cells: Vec<Cell<'a>>,
     /// Values that have no column of their own, with their names.
     others: Vec<(Vec<u8>, &'a [u8])>,
-    /// The name of the last cell.
+    /// A buffer for the name being built, reused to avoid an allocation for each value.
     name: Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct RowReader<'r, 'a, F> {
 }
 
 impl<'a, F: FnMut(&TableRow<'_>, &Columns) -> Result<(), Desynced>> RowReader<'_, 'a, F> {
-    /// Calls `each` with all rows of one cleaned participant.
+    /// Calls `each` with each row of one cleaned participant.
     pub(super) fn read(&mut self, cleaned: &'a [u8]) -> Result<(), Desynced> {
         let mut draft = Draft::default();
         draft.cells.push(Cell { place: Place::MEETING_ID, value: self.meeting_id });

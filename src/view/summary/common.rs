@@ -8,7 +8,7 @@ use crate::json::{Cursor, Desynced};
 /// The fields of a participant that are compared, in the order of the summary.
 pub const COMMON_FIELDS: [&str; 7] =
     ["network_type", "connection_type", "location", "data_center", "os", "version", "device"];
-/// With fewer affected participants, the summary has no common values.
+/// The minimum number of affected participants that share a common value.
 const LEAST_AFFECTED: usize = 2;
 /// A value must be at least this many times as frequent among the affected participants as among all.
 const TIMES_AS_FREQUENT: usize = 2;

@@ -23,7 +23,7 @@ impl SummaryKey<'_> {
     }
 }
 
-/// Counts samples, each at most once: JSON may repeat a key.
+/// Counts samples that are added in order, each at most once: JSON may repeat a key.
 #[derive(Default)]
 pub(in crate::view) struct SampleCount {
     count: usize,

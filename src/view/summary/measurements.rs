@@ -56,9 +56,9 @@ impl<'a> Groups<'a> {
 /// A group of measurements, such as `audio_input`.
 pub(in crate::view) struct Group<'a> {
     pub(in crate::view) key: SummaryKey<'a>,
-    /// The samples with a number.
+    /// The number of samples that contain at least one number.
     pub(in crate::view) samples: SampleCount,
-    /// The samples with a measurement above its limit.
+    /// The number of samples with a measurement above its limit.
     pub(in crate::view) over: SampleCount,
     pub(in crate::view) measurements: Vec<Measurement<'a>>,
     has_mos: bool,

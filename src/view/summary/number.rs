@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-/// Numbers of at least this size have no decimals and many digits, so they are written with an exponent.
+/// Numbers of at least this size have many digits, so they are written with an exponent.
 const LONG: f64 = 1e15;
 
 /// Appends the shortest text from which this number can be read again.
@@ -14,7 +14,8 @@ pub(super) fn append(number: f64, out: &mut Vec<u8>) {
     };
 }
 
-/// Appends the number with at most two decimals, without zeros at their end: 126.4 for 126.398.
+/// Appends the number with at most two decimals, without zeros at their end: 126.4 for 126.398. Does not round a number
+/// of at least [`LONG`].
 pub(super) fn append_rounded(number: f64, out: &mut Vec<u8>) {
     if number.abs() >= LONG {
         return append(number, out);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::json::{Container, Cursor, Desynced};
 
-/// The fields that every entry shows, with `null` for those that the participant lacks.
+/// The fields that every entry shows, with `null` for those that have no text or number.
 pub const SHOWN_FIELDS: [&str; 7] =
     ["user_id", "id", "participant_uuid", "user_name", "email", "join_time", "leave_time"];
 
