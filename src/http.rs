@@ -1,6 +1,7 @@
 //! The table of the routes of both listeners, and the steps that every request goes through.
 //!
-//! Outside this folder, actix's request and response types are only passed through.
+//! Outside this folder, only `server/` handles actix's requests and responses. It passes them through, and reads the
+//! length of a body.
 
 mod access_log;
 mod admin;
@@ -170,7 +171,7 @@ async fn answer(listener: Listener, exchange: Exchange<'_>, payload: &mut Payloa
     }
 }
 
-/// Responds with the problem, in Zoom's format if the path is one of Zoom's.
+/// Responds with the problem, in Zoom's format if the path is below `/v2`.
 fn refuse(listener: Listener, problem: &Problem, exchange: Exchange<'_>) -> HttpResponse {
     if listener == Listener::Callers && zoom_api::is_zooms_path(exchange.request.uri().path()) {
         return zoom_api::respond(problem, exchange);

@@ -35,7 +35,8 @@ pub(crate) enum Unidentified {
     AwaitsKeys(FetchEnd),
     /// Workers must not verify as many signatures now as the token may need.
     NeedsBlockingThread(VerificationCost),
-    /// The issuer's first keys have not arrived. The next attempt to fetch them is at this time, or in progress.
+    /// The token cannot be verified yet: the issuer's first keys have not arrived, or too many tokens wait for their
+    /// verification. A retry may help at this time.
     NoKeys {
         retry_at: Instant,
     },

@@ -27,8 +27,8 @@ use crate::{
     trace::{FlightLink, Span},
 };
 
-/// A request that is being served. Dropping it writes the log line. It is dropped after the response, or when actix
-/// drops the handler because the connection was reset.
+/// A request that is being served. Dropping it writes the log line. It is dropped when the response is ready to be
+/// sent, or when actix drops the handler, for example because the connection was reset.
 pub(super) struct InFlight {
     pub(super) state: Data<AppState>,
     pub(super) context: RequestContext,

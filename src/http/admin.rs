@@ -51,7 +51,7 @@ pub(super) fn readiness(state: &AppState) -> HttpResponse {
 }
 
 /// Returns the reasons why some requests fail or are slow. They do not make this replica unready, because other
-/// replicas would do no better.
+/// replicas would probably do no better.
 fn degradations(state: &AppState) -> Vec<Value> {
     let mut degradations = Vec::new();
     if state.fetcher.redis() == Some(RedisStatus::Unavailable) {
@@ -71,7 +71,7 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     state
         .metrics
         .set_issuers(state.callers.issuers().iter().map(|issuer| (issuer.name.as_str(), issuer.keys)));
-    // If the fetcher does not reply in time, all other metrics are still reported.
+    // If the fetcher does not reply in time, these metrics keep their last values.
     if let Ok(Some(status)) = tokio::time::timeout(FETCHER_TIMEOUT, state.fetcher.status()).await {
         let (callers, now) = (state.callers.all(), Instant::now());
         state.metrics.set_callers(callers.iter().map(|caller| {

@@ -1,6 +1,6 @@
 //! Identifies the caller by the credential in the request's headers.
 //!
-//! Handlers get the caller, never the key.
+//! The handlers of meetings get the caller, not the key.
 
 use std::{
     sync::Arc,
@@ -28,12 +28,12 @@ const KEYS_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) enum PendingIdentity {
     /// The keys of the token's issuer are being fetched.
     Keys(FetchEnd),
-    /// The verification takes too long for a worker.
+    /// Workers must not verify as many signatures now as the token may need.
     BlockingThread(VerificationCost),
 }
 
 impl PendingIdentity {
-    /// Waits, at most a few seconds, and identifies the caller.
+    /// Waits for some seconds at most, and identifies the caller.
     pub(super) async fn wait(self, headers: &HeaderMap, callers: &Callers, thread: &TokenThread) -> Identity {
         let cost = match self {
             Self::BlockingThread(cost) => cost,
@@ -57,14 +57,14 @@ impl PendingIdentity {
 pub(super) enum Identity {
     /// A caller of `callers.file`, or the anonymous caller if that file is not configured.
     Caller(Arc<Caller>),
-    /// A credential is required, and the request has none or an unknown one.
+    /// A credential is required, and the request has none or an invalid one.
     Unknown,
     RefusedToken(TokenError),
     /// The token cannot be verified immediately.
     Pending(PendingIdentity),
-    /// The issuer's keys have not arrived yet. The next attempt is at this time.
+    /// The token cannot be verified yet. A retry may help at this time.
     NoKeys(Instant),
-    /// The route is open to everybody.
+    /// The path needs no caller.
     NotRequired,
 }
 
@@ -103,7 +103,7 @@ impl Identity {
         matches!(self, Self::Caller(caller) if caller.is_anonymous())
     }
 
-    /// Returns the fields that no response may contain.
+    /// Returns the groups of fields that are hidden from the sender.
     pub(super) fn hidden_fields(&self) -> HiddenFields {
         match self {
             Self::Caller(caller) => caller.hide,
@@ -111,7 +111,7 @@ impl Identity {
         }
     }
 
-    /// Returns the caller, or the problem to respond with if the request has no valid credential.
+    /// Returns the caller, or the problem to respond with if the caller is not identified.
     pub(super) fn caller(&self) -> Result<&Arc<Caller>, Problem> {
         match self {
             Self::Caller(caller) => Ok(caller),

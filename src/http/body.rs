@@ -1,4 +1,4 @@
-//! A response body that actix gets in chunks, either from the cache's memory or decompressed chunk by chunk.
+//! A response body that actix gets in chunks, either from bytes in memory or decompressed chunk by chunk.
 //!
 //! actix copies each chunk into the connection's write buffer. Many slow readers of a large meeting therefore share
 //! its one cached copy, and each reader takes memory for only one more chunk.
@@ -35,7 +35,7 @@ pub(super) struct ChunkedBody {
 
 /// The bytes between head and foot.
 pub(super) enum Source {
-    /// Shares the cache's memory.
+    /// Complete bytes, which share the memory of the cached body if there is one.
     Stored(Bytes),
     /// Decompressed while it is read. `yielded` is set after a poll that decompressed a chunk, and the next poll
     /// then lets other tasks run.

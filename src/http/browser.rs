@@ -97,7 +97,7 @@ pub(super) async fn get_meeting(exchange: Exchange<'_>) -> Result<HttpResponse, 
     qos::respond(exchange, (caller, requested), page).await
 }
 
-/// Returns whether a browser sent the request for a person. For `<a download>`, Chromium sends no `Accept`, but
+/// Returns whether a browser probably sent the request for a person. For `<a download>`, Chromium sends no `Accept`, but
 /// `Sec-Fetch-Mode: navigate`. If the 401 did not offer `Basic`, Chromium would drop the download, although it knows
 /// the name and the key from the page.
 fn is_by_a_person(headers: &HeaderMap) -> bool {

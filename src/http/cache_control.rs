@@ -1,7 +1,7 @@
 //! Parses the `Cache-Control` of a request (RFC 9111, 5.2.1).
 //!
-//! `max-stale`, `no-store` and `no-transform` are ignored: a snapshot is shared by all callers, and is never
-//! transformed. Malformed directives are ignored, as the RFC advises.
+//! `max-stale`, `no-store` and `no-transform` are ignored, because all callers share a snapshot. Malformed directives are
+//! ignored, as the RFC advises.
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
 

@@ -29,7 +29,7 @@ impl ConstantBody {
         let body = Bytes::from(body);
         let tag = Tag::of(&Sha256::digest(&body));
         let encoding = |coding| {
-            // Compressing fails only if memory runs out. Then clients get the body uncompressed, which all of them can read.
+            // Compressing should not fail. If it does, clients get the body uncompressed, which all of them can read.
             let (coding, bytes) =
                 encode(&body, coding).map_or((Coding::Identity, body.clone()), |bytes| (coding, bytes));
             ConstantEncoding { coding, bytes, etag: coding.etag(tag) }

@@ -25,7 +25,7 @@ pub(super) struct RequestContext {
     pub(super) flight_link: Option<Box<FlightLink>>,
     pub(super) outcome: Cell<Option<Outcome>>,
     pub(super) refused_by: Cell<Option<RefusedBy>>,
-    /// The code of the problem, if the response is one.
+    /// The code of the problem that the response reports, if it reports one.
     pub(super) problem_code: Cell<Option<&'static str>>,
     /// The type of the meeting whose page is requested, for the page of a problem.
     pub(super) page_type: Cell<Option<MeetingType>>,
@@ -42,8 +42,8 @@ pub(super) struct Completion {
 }
 
 impl RequestContext {
-    /// Returns the end of the request. `answered` is the status of the response; `None` if the caller did not receive
-    /// one.
+    /// Returns the end of the request. `answered` is the status of the response; `None` if the caller has probably not
+    /// received one.
     pub(super) fn completion(&self, answered: Option<u16>) -> Completion {
         match answered {
             Some(status) => Completion {

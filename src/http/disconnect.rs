@@ -17,8 +17,8 @@ use tokio::io::Interest;
 
 use super::context::RequestContext;
 
-/// A caller that stops sending within this time still reads the response: some clients close their own direction right
-/// after the request. A caller that gives up does so later.
+/// A caller that stops sending within this time is assumed to read the response: some clients close their own direction
+/// right after the request. A caller that gives up normally does so later.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(20);
 
 /// A second handle on a caller's connection, because actix does not share its own.
@@ -32,8 +32,8 @@ pub fn watch_connection(stream: &TcpStream, extensions: &mut Extensions) {
     }
 }
 
-/// Completes when the caller stops sending. Never completes if the caller stays connected, or stopped sending within
-/// [`HALF_CLOSE_GRACE`].
+/// Completes when the caller stops sending. Never completes if the caller stays connected, stopped sending within
+/// [`HALF_CLOSE_GRACE`], or cannot be watched.
 pub(super) async fn disconnected(request: &HttpRequest, context: &RequestContext) {
     let began = Instant::now();
     let handle = request.conn_data::<ConnectionHandle>().and_then(|handle| handle.0.try_clone().ok());

@@ -1,7 +1,7 @@
-//! `GET /openapi.json`: describes the callers' listener in OpenAPI 3.1, generated from the code that serves it.
+//! `GET /openapi.json`: describes the callers' listener in OpenAPI 3.1, mostly generated from the code that serves it.
 //!
-//! Codes, statuses and sentences come from the table of problems. Ranges and names come from the code that enforces them.
-//! This folder adds only text that no other code contains. The operators' listener is not described.
+//! The codes, statuses and texts of problems come from their table. Most ranges and names come from the code that
+//! enforces them. This folder adds the other texts. The operators' listener is not described.
 
 mod components;
 mod page_responses;

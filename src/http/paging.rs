@@ -1,4 +1,4 @@
-//! Slices of a snapshot, and the tokens that lead from one slice to the next. Paging costs no Zoom call.
+//! Slices of a snapshot, and the tokens that lead from one slice to the next. Following a token costs no Zoom call.
 //!
 //! A token contains the offset of the next slice and names the snapshot, so that all slices show the meeting at one
 //! time. Replicas that share snapshots accept each other's tokens.

@@ -17,7 +17,7 @@ pub(super) fn not_modified(headers: &HeaderMap, etag: &[u8], fetched_at: SystemT
     since.is_some_and(|since| seconds(fetched_at) <= seconds(since))
 }
 
-/// Returns whether `If-None-Match` lists this tag; `None` if the request does not have the header.
+/// Returns whether `If-None-Match` lists this tag or is `*`; `None` if the request does not have the header.
 pub(super) fn if_none_match(headers: &HeaderMap, etag: &[u8]) -> Option<bool> {
     let mut tags = headers.get_all(IF_NONE_MATCH).peekable();
     tags.peek()?;

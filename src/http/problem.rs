@@ -1,7 +1,7 @@
 //! The table of problems (RFC 9457): for each error, its status, its code, and a sentence about what the caller can
 //! do.
 //!
-//! Every sentence is written for callers. No sentence is the message of a library's error.
+//! The sentences are written for callers. None is the message of a library's error.
 
 pub(super) mod render;
 
@@ -20,7 +20,7 @@ pub(super) enum Problem {
     /// The route requires a caller's credential, and the request has no valid one; with the reason if a signed token
     /// is refused.
     UnknownCaller(Option<TokenError>),
-    /// The keys that verify a signed token have not arrived yet.
+    /// A signed token cannot be verified yet, for example because its issuer's keys have not arrived.
     IssuerUnavailable {
         retry_at: Option<Instant>,
     },
@@ -32,7 +32,7 @@ pub(super) enum Problem {
         /// The sentence that names the parameter and the valid values.
         detail: Cow<'static, str>,
     },
-    /// The token was not issued by this service, or its snapshot is gone.
+    /// The token is malformed or belongs to another request, or its snapshot is gone.
     InvalidPageToken,
     ParticipantNotFound,
     /// No route has this path.
@@ -42,7 +42,7 @@ pub(super) enum Problem {
     },
     /// No representation has a media type that the caller accepts.
     NotAcceptable,
-    /// A bug in this service.
+    /// An unexpected error of this service.
     Internal,
     NoSnapshot(Failure),
 }

@@ -10,14 +10,14 @@ use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome};
 
 /// The origin of a response's snapshot.
 pub(super) enum Provenance {
-    /// The cache. No refresh was started.
+    /// The cache, or the snapshot that a page token names. No refresh was started.
     Hit,
     /// The cache or another replica's record, after the caller had waited for the fetcher. Its age is computed when the
     /// response is built.
     LateHit,
     /// The cache, stale; a refresh is in flight.
     Revalidating,
-    /// The cache, because Zoom failed or may not be called.
+    /// The cache, because a fetch failed or was refused.
     StaleInstead(Failure),
     Flight {
         /// The reason why the cache could not serve the request.
@@ -30,13 +30,13 @@ pub(super) enum Provenance {
 }
 
 impl Provenance {
-    /// Returns whether the response was decided when the request arrived, without waiting for the fetcher.
+    /// Returns whether the response was decided for the time at which the request arrived.
     pub(super) fn is_cached(&self) -> bool {
         matches!(self, Self::Hit | Self::Revalidating)
     }
 
-    /// Returns the outcome for metrics and log. A hit can be stale: with `only-if-cached`, or as a slice of an older
-    /// snapshot.
+    /// Returns the outcome for metrics and log. A hit can be stale: for example with `only-if-cached`, or as a slice of an
+    /// older snapshot.
     pub(super) fn outcome(&self, is_fresh: bool) -> Outcome {
         match self {
             Self::Hit | Self::LateHit | Self::StaleInstead(_) if is_fresh => Outcome::Hit,
@@ -62,7 +62,7 @@ impl Provenance {
             Self::Revalidating => {
                 "A newer version is being fetched: reload the page in a few seconds.".to_owned()
             }
-            // The request had `only-if-cached`.
+            // For example, the request had `only-if-cached`.
             Self::Hit | Self::LateHit if !is_fresh => {
                 "It is past its freshness, and this request started no refresh: reload the page.".to_owned()
             }
@@ -127,6 +127,6 @@ impl FreshHit {
 
 /// Joins the parts of a header value. `format!` would take as long as the cache look-up of a hit.
 pub(super) fn header_value(parts: &[&str]) -> HeaderValue {
-    // Every part is a constant, a number or made of letters and digits, so no character is invalid in a header.
+    // Every part is a constant, a number, or made of letters, digits and `_`, so no character is invalid in a header.
     HeaderValue::from_maybe_shared(Bytes::from(parts.concat())).unwrap_or(HeaderValue::from_static(""))
 }

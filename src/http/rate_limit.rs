@@ -1,8 +1,8 @@
 //! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11): the limits, and the calls left of
 //! each.
 //!
-//! The unit is Zoom calls, not requests: cached responses cost none and have neither field. All numbers come from the
-//! quota's last published status and the caller's ledger, so adding the fields never waits for the fetcher.
+//! The unit is Zoom calls, not requests: hits cost none and have neither field. The numbers come from the quota's last
+//! published status, the caller's ledger and the failure, so adding the fields does not wait for the fetcher.
 
 use std::{
     fmt::Write as _,
@@ -30,7 +30,8 @@ pub(super) const POLICY_PATTERN: &str =
 pub(super) const LIMIT_PATTERN: &str =
     "^(\"second\";r=0(;t=[0-9]+)?, )?\"day\";r=[0-9]+;t=[0-9]+(, \"caller\";r=[0-9]+(;t=[0-9]+)?)?$";
 
-/// Returns whether the response to a failure of the fetcher has the fields: it does if a call was made or refused.
+/// Returns whether the response to a failure of the fetcher has the fields: it does if a call may have been made, or was
+/// refused.
 pub(super) fn applies_to(reason: Reason) -> bool {
     !matches!(reason, Reason::NotCached | Reason::ShuttingDown)
 }
@@ -46,7 +47,7 @@ struct Limits {
     caller: Option<CallAllowance>,
 }
 
-/// The limit that refused the call, and the seconds until a retry can succeed.
+/// The limit that refused the call, and the seconds until a retry may succeed.
 type Rejection = (RefusedBy, Option<u64>);
 
 /// Adds `RateLimit-Policy` and `RateLimit`. `failure` is set if the response has nothing new from Zoom.
@@ -87,8 +88,8 @@ impl Limits {
         text
     }
 
-    /// Returns the value of `RateLimit`. The limit per second is listed only if nothing is left of it: any other number
-    /// would be outdated on arrival. The limit that refused the call has nothing left until `Retry-After`.
+    /// Returns the value of `RateLimit`. The limit per second is listed only if it or a full queue refused the call: any
+    /// number but 0 would be outdated on arrival. The limit that refused the call has nothing left until `Retry-After`.
     fn remaining(&self, rejection: Option<Rejection>, now: Instant) -> String {
         let mut text = String::new();
         let (by, retry_after) = rejection.map_or((None, None), |(by, retry_after)| (Some(by), retry_after));

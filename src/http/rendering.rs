@@ -33,7 +33,7 @@ impl Rendering {
         }
     }
 
-    /// Returns the participant to whom the rendering is restricted; `None` if it shows several.
+    /// Returns the participant to whom the rendering is restricted, if it is.
     pub(super) fn participant(&self) -> Option<&str> {
         match self {
             Self::View(view) => view.participant(),

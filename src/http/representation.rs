@@ -1,5 +1,5 @@
-//! The representation of a snapshot that a response carries (RFC 9110, 3.2): the whole meeting in one coding, a slice, or a
-//! view.
+//! The representation of a snapshot that a response carries (RFC 9110, 3.2): the whole meeting in one coding, a slice, a
+//! view, or a page.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -50,7 +50,7 @@ impl RequestedForm {
 
 pub(super) enum Representation {
     Whole(Coding),
-    /// A slice, which is never compressed: callers choose different slices, so a compressed one could hardly be reused.
+    /// A slice of the cached body. It is not compressed: callers choose different slices, so it could hardly be reused.
     Slice {
         slice: Slice,
         cut: RowRange,
@@ -128,7 +128,7 @@ impl Representation {
         }
     }
 
-    /// Returns whether the representation depends on `Accept`, which pages and Zoom's own paths ignore.
+    /// Returns whether the representation may depend on `Accept`, which pages and Zoom's own paths ignore.
     pub(super) fn is_negotiated(&self) -> bool {
         let Self::Made { rendering, .. } = self else { return true };
         !matches!(

@@ -33,7 +33,7 @@ pub(super) fn begin(
     tracer.begin(name, SpanKind::Server, parent)
 }
 
-/// Sets the attributes, which match the log line. The span ends when it is dropped.
+/// Sets the attributes, most of which are also in the log line. The span ends when it is dropped.
 pub(super) fn end(span: &mut Span, context: &RequestContext, method: &'static str, completion: &Completion) {
     let RequestContext { id, identity, route, flight_link: Some(flight_link), .. } = context else { return };
     span.link(flight_link.joined());

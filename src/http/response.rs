@@ -30,7 +30,8 @@ use actix_web::{
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// The interval at which actix updates the clock behind its `Date` header.
+/// The age below which a snapshot's `Last-Modified` could be later than actix's own `Date`, whose clock is updated every
+/// 500 ms; with some slack.
 const DATE_TICK: Duration = Duration::from_secs(1);
 
 /// Builds the response with this snapshot, or with a part or form of it.
@@ -44,8 +45,8 @@ pub(super) fn build<'a>(
     let (response, representation) = head(exchange, (snapshot, provenance), form)?;
     let is_modified = response.status() != StatusCode::NOT_MODIFIED;
     let etag = || response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
-    // A caller that sends this tag has received the view before. After any other match, the participant may not
-    // exist, and then the response is 404 instead of 304.
+    // A caller that sends this tag has normally received the view before. After any other match, the participant may
+    // not exist, and then the response is 404 instead of 304.
     let needs_body =
         is_modified || (representation.may_be_missing() && !preconditions::names(request.headers(), etag()));
     let length_only = !is_modified || request.method() == Method::HEAD;
@@ -65,8 +66,8 @@ fn head(
     mut form: RequestedForm,
 ) -> Result<(HttpResponse, Representation), Problem> {
     let Exchange { request, state, context } = exchange;
-    // Whether a request is a hit is decided for the time of its arrival, so a hit's age is computed for that time. Any
-    // other request has waited since it arrived, so the age is computed now.
+    // Whether a request is a hit is decided for the time of its arrival, so a hit's age is computed for that time. Other
+    // requests may have waited since they arrived, so the age is computed now.
     let now = if provenance.is_cached() { context.received } else { Instant::now() };
     // Computed once, because the difference of two instants takes as many instructions as a header.
     let age = snapshot.age(now);

@@ -177,7 +177,7 @@ impl Route {
         self.listener == listener && self.match_path(path).is_some()
     }
 
-    /// Returns whether this route serves meetings. Only requests for meetings count in the metrics.
+    /// Returns whether this route serves meetings. The metrics of requests count only these routes.
     pub(super) fn is_for_meetings(&self) -> bool {
         use RouteHandler::{Page, Qos, Summary, ZoomPage, ZoomParticipant};
         matches!(self.handler, Page | Qos | Summary | ZoomPage(_) | ZoomParticipant(_))

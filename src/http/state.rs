@@ -21,7 +21,7 @@ use crate::{
 pub struct AppState {
     /// Identifies callers by their keys or tokens.
     pub callers: Callers,
-    /// Verifies the tokens whose verification takes too long for a worker.
+    /// Verifies the tokens that workers must not verify themselves.
     pub token_thread: TokenThread,
     /// The key that purges require, if there is one.
     pub operators_key: Option<OperatorsKey>,
@@ -41,7 +41,7 @@ pub struct AppState {
     pub log_meeting_ids: bool,
     /// Begins the spans of requests.
     pub tracer: Tracer,
-    /// Whether everybody on the network is served, because no callers are configured.
+    /// Whether everybody on the network is served: no callers are configured, and the listener is not loopback.
     pub is_open_to_network: bool,
     /// Set when the process begins to stop.
     pub draining: AtomicBool,

@@ -1,4 +1,4 @@
-//! Verifies the tokens that take too long for a worker, on a thread that yields to hits.
+//! Verifies the tokens that workers must not verify themselves, on a thread that yields to hits.
 
 use std::{
     io,

@@ -85,7 +85,7 @@ fn shape(value: &str) -> Result<RowShape, Problem> {
     known.ok_or_else(|| Problem::invalid("rows", "rows must be sample or group."))
 }
 
-/// The maximum number of different names in `groups`. Zoom has fewer than twenty groups.
+/// The maximum number of different names in `groups`. Zoom has about twenty groups.
 const MOST_GROUPS: usize = 64;
 
 fn groups(value: &str) -> Result<Vec<String>, Problem> {

@@ -19,10 +19,10 @@ use crate::{
     view::visible::{Redaction, VisibleMeeting},
 };
 
-/// A view made from more bytes than this is encoded as gzip only. It is decompressed for each client that wants it
-/// uncompressed.
+/// A view made from more bytes than this is never made uncompressed. For a client that wants it uncompressed, its gzip
+/// is decompressed.
 const LARGE: u64 = 2 * 1024 * 1024;
-/// Views of a meeting whose participants take more bytes than this are made one at a time.
+/// Views made from more bytes than this are made one at a time.
 const VERY_LARGE: u64 = 64 * 1024 * 1024;
 /// The `Retry-After` for a caller whose view could not be made for lack of time or memory.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -35,8 +35,8 @@ pub struct ViewMaker {
     threads: BlockingPool,
     /// One permit for each thread.
     permits: Arc<Semaphore>,
-    /// The only permit for views of very large meetings. The page of such a meeting can take hundreds of megabytes
-    /// while it is made.
+    /// The only permit for views made from more than [`VERY_LARGE`] bytes. The page of such a meeting can take
+    /// hundreds of megabytes while it is made.
     very_large: Arc<Semaphore>,
     /// A lock for each view that is being made or waited for. The finished view is left in it for the waiting requests.
     in_progress: Mutex<HashMap<ViewKey, Weak<ViewLock>>>,
@@ -68,9 +68,9 @@ impl ViewMaker {
     }
 }
 
-/// Returns the view without the fields that the redaction hides, from the cache or made now, and the coding in which
-/// it is cached. Fails with [`Problem::ParticipantNotFound`] if the view is of a participant that the meeting does
-/// not have.
+/// Returns the view without the fields that the redaction hides, from the cache or made now, and the coding of its
+/// bytes. Fails, for example, with [`Problem::ParticipantNotFound`] if the view is of a participant that the meeting
+/// does not have.
 pub(super) async fn get(
     (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,
@@ -89,7 +89,7 @@ pub(super) async fn get(
     let lock = maker.lock_of(&key);
     let turn = tokio::time::timeout_at(deadline.into(), lock.lock_owned()).await;
     let mut turn = turn.map_err(|_| overloaded())?;
-    // A large view is not cached, but every request that waited while it was made gets it.
+    // A large view may not be cached, but the requests that waited while it was made get it.
     if let Some(body) = turn.clone().or_else(|| cache.views.get(&key)) {
         return Ok((body, coding));
     }

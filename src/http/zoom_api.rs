@@ -1,5 +1,5 @@
 //! Serves Zoom's own paths in Zoom's format, so that a client made for Zoom works with this service once its base URL
-//! is changed.
+//! and its credentials are changed.
 //!
 //! The data is that of `/qos`: the same snapshots, flights, permits and rules of freshness.
 
@@ -32,7 +32,7 @@ use crate::{
     view::{snapshot_view::View, visible::Redaction},
 };
 
-/// Returns whether responses at this path, including errors, have Zoom's format.
+/// Returns whether the path is below `/v2`, where responses have Zoom's format, including errors.
 pub(super) fn is_zooms_path(path: &str) -> bool {
     path.starts_with("/v2/") || path == "/v2"
 }

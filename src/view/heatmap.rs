@@ -1,6 +1,6 @@
 //! The minutes of a meeting's participants for its page: the quality of each minute, in each medium.
 //!
-//! A value is over its limit here if it is in the summary, because both read the same [`Participant`].
+//! A value counts as over its limit here exactly if it does in the summary, because both read the same [`Participant`].
 
 mod axis;
 mod row;

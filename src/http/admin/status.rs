@@ -1,4 +1,4 @@
-//! `GET /status`: budget, queue, cache, flights and callers at this moment, as JSON.
+//! `GET /status`: the state of the service at this moment, such as its budget, queue, cache, flights and callers, as JSON.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -64,7 +64,7 @@ fn callers(state: &AppState, fetcher: &FetcherStatus) -> Vec<Value> {
     let now = Instant::now();
     let all = state.callers.all().into_iter().map(|caller| {
         let (usage, depth) = (caller.usage(now), depth_of(caller.id, &fetcher.scheduler.depths));
-        // `null` without a callers' file.
+        // `null` if the scheduler has no account of this caller, for example without a callers' file.
         let day = fetcher.caller_days.get(&caller.id).map(|day| json!({
             "calls_used": day.used,
             "calls_reserved": day.reserved.floor(),
@@ -119,7 +119,7 @@ fn last_refusal(fetcher: &FetcherStatus) -> Option<Value> {
     }))
 }
 
-/// Describes the last call that found no connection, or got no complete response.
+/// Describes the last failure of a connection to Zoom, or of a response over it.
 fn last_failure(fetcher: &FetcherStatus) -> Option<Value> {
     let failure = fetcher.last_failure.as_ref()?;
     Some(json!({

@@ -64,7 +64,7 @@ fn as_pages(mut problems: Map<String, Value>) -> Map<String, Value> {
         }
         let Some(headers) = headers_of(problem) else { continue };
         add_header(headers, "ContentSecurityPolicy");
-        // `Link` is sent only with the 404 of an unknown path, and below `/meetings` every path is known.
+        // `Link` belongs to the 404 of an unknown path, and below `/meetings` every path is known.
         headers.remove("Link");
         if status == "401" {
             add_header(headers, "PageChallenges");

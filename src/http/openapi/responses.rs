@@ -20,7 +20,7 @@ use crate::{
 /// The headers of the rate limits, by the names of their components.
 const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
 
-/// The headers of every response with a snapshot, except for the rate limits.
+/// The headers that every response with a snapshot has, in addition to those of all responses.
 pub(super) const SNAPSHOT_HEADERS: [&str; 6] =
     ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
 
@@ -70,7 +70,7 @@ pub(super) fn with_content(
     Value::Object(responses)
 }
 
-/// Returns the codes that `detail` can have in the `Cache-Status` of a stale response.
+/// Returns the problem codes that `detail` can have in the `Cache-Status` of a stale response.
 pub(super) fn covered_by_stale() -> Vec<&'static str> {
     let covered = Reason::ALL.into_iter().filter(|reason| is_covered_by_stale(*reason));
     covered.map(Reason::as_str).collect()

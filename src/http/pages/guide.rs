@@ -24,7 +24,8 @@ pub(crate) fn guide() -> String {
     GuidePage { html: from_markdown(GUIDE) }.render().unwrap_or_default()
 }
 
-/// Renders Markdown. Links to other files of the repository become plain text, because the service does not have them.
+/// Renders Markdown. Only links within the guide and to `https` URLs are kept, because the service does not have the
+/// other files of the repository.
 /// Headings get the ids that links of the guide to its own chapters use.
 fn from_markdown(markdown: &str) -> String {
     let events: Vec<_> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();

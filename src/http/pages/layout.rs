@@ -1,4 +1,4 @@
-//! The style and the scripts of all pages, and the policy that permits exactly these.
+//! The style and the scripts of all pages, and the policy that permits them.
 
 use std::sync::LazyLock;
 
@@ -12,8 +12,9 @@ pub(super) const UPLOT_STYLE: &str = include_str!("assets/uPlot.min.css");
 pub(super) const UPLOT: &str = include_str!("assets/uPlot.iife.min.js");
 pub(super) const LINES: &str = include_str!("assets/lines.js");
 
-/// Permits these styles and scripts by their hashes, the icon, and forms of this service. Everything else is forbidden,
-/// so that a name or a message of Zoom cannot become a script even if a template forgot to escape it.
+/// Permits these styles and scripts by their hashes, images in data URLs for the icon, and forms of this service. Other
+/// content is forbidden, so that a name or a message of Zoom cannot become a script even if a template forgot to escape
+/// it.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let hashes = |texts: [&str; 2]| {
         texts.map(|text| format!(" 'sha256-{}'", STANDARD.encode(Sha256::digest(text)))).concat()

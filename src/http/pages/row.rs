@@ -25,7 +25,7 @@ const FACTS: [&str; 11] = [
     "email",
     "user_id",
 ];
-/// How many bad intervals the title of a strip lists.
+/// The maximum number of bad intervals that the title of a strip lists.
 const LISTED: usize = 4;
 
 pub(super) struct RowView<'h> {
@@ -176,7 +176,7 @@ fn bar(run: &Run) -> String {
     format!("M{} {middle}H{}", run.begin, run.end)
 }
 
-/// Formats a field's value for the page: a time as everywhere on the page, and any other text as it is.
+/// Formats a field's value for the page: a time with its date, and any other text without its control characters.
 fn fact(value: &str) -> String {
     let time = value.parse::<Timestamp>();
     time.map_or_else(|_| shown(value), |time| time.strftime("%-d %B %Y, %H:%M:%S").to_string())

@@ -28,7 +28,7 @@ const PER_SECOND: &str = "You have reached the maximum per-second rate limit for
 const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the response header for \
                        details on when you can make another request.";
 
-/// Zoom's codes for these errors; `docs/CALLERS.md` lists all of them.
+/// Zoom's codes for these errors; `docs/CALLERS.md` lists them.
 const CODE_VALIDATION: i64 = 300;
 const CODE_NO_PARTICIPANT: i64 = 1010;
 const CODE_NO_PATH: i64 = 2300;
@@ -147,8 +147,8 @@ fn document<'a>(code: i64, message: impl Into<Cow<'a, str>>) -> ErrorDocument<'a
     ErrorDocument { code, message: message.into(), errors: None }
 }
 
-/// Returns the message about a participant who was not found. It does not repeat an id to a caller who may not see ids, so
-/// that no log of such a caller contains one.
+/// Returns the message about a participant who was not found. To a caller who may not see ids, it repeats only
+/// pseudonyms, so that such a caller's logs of these messages contain no id.
 fn no_participant(id: &str, hidden: HiddenFields) -> Cow<'static, str> {
     if hidden.contains(FieldGroup::Identity) && !is_pseudonym(id) {
         return "Participant does not exist.".into();

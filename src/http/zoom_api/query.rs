@@ -13,7 +13,7 @@ use crate::{
 /// Zoom's own default page size.
 pub(super) const DEFAULT_PAGE_SIZE: u16 = 1;
 
-/// The parameters of Zoom's own paths. A field is `None` if the query does not contain it. Its value then comes from
+/// The parameters of Zoom's own paths. A field is `None` if the query has no value for it. Its value then comes from
 /// the page token or, without a token, is the default.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ZoomQuery {

@@ -1,8 +1,8 @@
 //! `POST /oauth/token`: returns the caller key as an access token, for clients that fetch a token before their first
 //! request.
 //!
-//! No new secret is issued: the token is the key that the client presented, so replacing the key also ends its
-//! tokens.
+//! No new secret is issued: if callers are configured, the token is the key that the client presented, so replacing the
+//! key also ends its tokens.
 
 use std::time::Duration;
 
@@ -100,8 +100,8 @@ async fn read_form(mut payload: Payload) -> Vec<u8> {
             }
         }
     };
-    // A timeout needs no error of its own. The form is then cut off, and its grant type is either missing or came before
-    // the cut.
+    // A timeout needs no error of its own. The form is then cut off, and its grant type is incomplete or came before the
+    // cut.
     let _in_time = tokio::time::timeout(FORM_TIMEOUT, read).await;
     form
 }

@@ -9,7 +9,7 @@ use crate::{
     view::known_fields::{CPU_USAGE, KnownField, ValueType},
 };
 
-/// The groups of measurements, each with Zoom's description.
+/// The groups of measurements, each with Zoom's description, if there is one.
 pub(super) const GROUPS: [(&str, &str); 18] = [
     ("audio_input", "Audio sent by the participant."),
     ("audio_output", "Audio received by the participant."),
