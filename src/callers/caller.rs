@@ -19,7 +19,7 @@ use crate::{failure::CallerLimit, hiding::HiddenFields};
 pub(crate) struct CallerName(Arc<str>);
 
 impl CallerName {
-    /// The name of every caller while no callers are configured.
+    /// The caller's name while no callers are configured, and the name in the log for a request that needs no caller.
     pub(crate) const ANONYMOUS: &str = "anonymous";
     /// The name in the log for a request without a valid credential. A configured caller may have the same name, but its
     /// requests never have the codes `unknown_caller`, `issuer_unavailable` or `invalid_client`.

@@ -4,7 +4,7 @@
 use bytes::{Buf as _, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// The `Accept-Encoding` of every request. Deflate is decoded but not requested, because many of its senders omit
+/// The `Accept-Encoding` of requests to Zoom. Deflate is decoded but not requested, because many of its senders omit
 /// the header of RFC 1950.
 pub(super) const ACCEPTED: &str = "gzip";
 /// The largest output of one step of decompression, in bytes.

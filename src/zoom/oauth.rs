@@ -165,8 +165,8 @@ impl AccessTokens {
         }
     }
 
-    /// Stops all calls, because Zoom refuses our scopes or the plan, which only an operator can change. Drops the
-    /// token, because Zoom fixed its scopes when it issued the token: an added scope applies only to new tokens.
+    /// Stops all calls, because Zoom refuses our scopes, the plan or a renewed token. Drops the token, because Zoom
+    /// fixed its scopes when it issued the token: an added scope applies only to new tokens.
     /// `scope` names the missing scope, if a scope is missing.
     pub(crate) fn reject(&self, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
         // Calls in flight together are refused together; only the first one starts the backoff.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) struct Sources {
-    /// Learns each secret before it can be sent, so that no message of Zoom can show it.
+    /// Learns each secret before it is sent, so that it can be removed from Zoom's messages.
     redactor: Redactor,
     /// The sources of the account id, the client id and the client secret.
     sources: [SecretSource; 3],

@@ -1,7 +1,7 @@
 //! Finds where responses begin and end on a connection. Pure: bytes in, bytes out.
 //!
 //! awc mistakes an interim response for the final one, a body without a length for no body, and a cut body for a
-//! whole one. awc therefore never sees the bytes from the wire: [`AnswerReader`] parses them strictly and writes an
+//! whole one. awc therefore does not read from the wire: [`AnswerReader`] parses the bytes strictly and writes an
 //! equivalent response that awc cannot misread. If parsing would need a guess, the reader fails, and the connection
 //! carries no further request.
 

@@ -1,4 +1,4 @@
-//! A sample in `/openapi.json`, with every group and every measurement that Zoom documents.
+//! A sample in `/openapi.json`, with the groups and measurements that Zoom documents.
 
 use serde_json::{Map, Value, json};
 
