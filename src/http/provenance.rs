@@ -15,7 +15,7 @@ pub(super) enum Provenance {
     /// The cache or another replica's record, after the caller had waited for the fetcher. Its age is computed when the
     /// response is built.
     LateHit,
-    /// The cache, stale; a refresh is in flight.
+    /// The cache, stale; a refresh was requested.
     Revalidating,
     /// The cache, because a fetch failed or was refused.
     StaleInstead(Failure),

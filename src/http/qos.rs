@@ -224,7 +224,7 @@ fn refresh(
     Provenance::Revalidating
 }
 
-/// Waits for a flight. If it fails, falls back to the cached snapshot as long as the policy permits that.
+/// Waits for the fetcher. If it fails, falls back to the cached snapshot as long as the policy permits that.
 async fn fetch_or_fall_back(
     state: &AppState,
     disconnected: impl Future<Output = ()>,

@@ -45,7 +45,7 @@ pub(crate) enum CallError {
         /// The time until `Retry-After`, counted from the response.
         retry_after: Duration,
     },
-    /// Any other error from Zoom. A retry would not help.
+    /// Any other response from Zoom. An immediate retry would not help.
     Refused(ZoomError),
     /// A body larger than `zoom.max_body` or `limits.max_fetch_bytes`. A retry would not help.
     TooLarge(ZoomError),

@@ -33,7 +33,7 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
 /// The maximum size of a response, in bytes. Zoom's responses are smaller than 2 KB.
 const MAX_BODY: usize = 64 * 1024;
-/// The maximum number of requests for one token: the first, and two retries.
+/// The maximum number of requests in one renewal: the first, and two retries.
 const TRIES: u32 = 3;
 /// The longest `Retry-After` that a renewal waits for. After a longer one, it fails.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
