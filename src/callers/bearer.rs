@@ -74,7 +74,8 @@ impl Callers {
             Err(Unverified::NoKeys(issuer)) => (issuer, false),
         };
         let may_wait = place == LookupPlace::Worker;
-        match issuer.awaited_fetch(is_unknown_id, now).filter(|_| may_wait) {
+        // Asked only if the caller can wait, because an unknown key id uses up the issuer's next extra fetch.
+        match may_wait.then(|| issuer.awaited_fetch(is_unknown_id, now)).flatten() {
             Some(end) => {
                 self.keys_wanted.notify_one();
                 Err(Unidentified::AwaitsKeys(end))
