@@ -1,32 +1,34 @@
-//! Decides which snapshots a full cache evicts: those whose requests are the fewest for their memory.
+//! Decides which snapshots a full cache evicts: those with the fewest requests for their size.
 //!
-//! This is GreedyDual-Size-Frequency with a window. A snapshot's rank is the clock, plus its requests divided by its size. The
-//! snapshot of the lowest rank is evicted, and the clock becomes that rank. So a snapshot that is no longer requested is evicted in
-//! the end, although it was popular. Example: while the clock is at 50, a snapshot of 10 KB with 3 requests gets the rank 50 + 300,
-//! and one of 100 KB with 8 requests gets 50 + 80.
+//! This is GreedyDual-Size-Frequency with a window (docs/adr/0045). The rank of a snapshot is a clock plus the number of its
+//! requests divided by its size. The snapshot with the lowest rank is evicted, and the clock is set to that rank. So a
+//! popular snapshot is also evicted once it is no longer requested. Example: while the clock is at 50, a snapshot of
+//! 10 KB with 3 requests gets the rank 50 + 300, and a snapshot of 100 KB with 8 requests gets the rank 50 + 80.
 //!
-//! A hit only counts the request ([`crate::snapshot::Snapshot::requests`]). The rank is updated when it is the lowest: if the
-//! snapshot was requested since, it gets a higher rank and stays.
+//! A hit only counts the request ([`RequestCount`](crate::snapshot::Snapshot::requests)). When a snapshot has the lowest
+//! rank, but was requested since it got that rank, it gets a new rank and stays.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use super::entry::{CacheKey, Entries, Entry, snapshot_bytes};
 use crate::{
     metrics::Metrics,
-    snapshot::{Snapshot, SnapshotKey, Tag},
+    snapshot::{Snapshot, SnapshotKey},
 };
 
-/// How much one request adds to the rank of a snapshot of one byte. So large that the quotient is exact enough for a gigabyte.
+/// How much one request adds to the rank of a snapshot of one byte. Large enough that the quotient is exact for snapshots of
+/// up to a gigabyte.
 const SCALE: u64 = 1 << 36;
-/// The newest snapshots have no rank until this fraction of the memory, a sixteenth, was inserted after them. Without it, a large
-/// meeting would be evicted by the next small one, and fetched again for the next request.
+/// A snapshot gets no rank until this fraction of the memory, a sixteenth, has been inserted after it. Otherwise the next
+/// insertion could evict a large meeting, and the next request would fetch it again.
 const WINDOW_SHARE: u64 = 16;
-/// For one insertion, at most this many snapshots get a new rank because they were requested. That takes less than a millisecond.
+/// The maximum number of snapshots that get a new rank during one insertion because they were requested. That many take
+/// less than a millisecond.
 const MAX_UPDATES: usize = 1_000;
-/// How many snapshots one run of the maintenance checks for being cached still.
+/// The number of ranked snapshots that one run of the maintenance checks.
 const CHECKED_AT_ONCE: usize = 1_000;
 
 /// Keeps the entries within their bound.
@@ -37,83 +39,69 @@ pub(super) struct Eviction {
     order: Mutex<EvictionOrder>,
 }
 
-/// The cached snapshots in the order of their eviction. Those that were replaced, purged or expired since are removed later.
+/// The cached snapshots in the order of their eviction. Snapshots that have been replaced, purged or expired are removed
+/// later. Weak references, so that their bodies are freed before that.
 #[derive(Default)]
 struct EvictionOrder {
-    /// Snapshots that callers page through although there is a newer one. They are evicted first, the oldest of them before the
-    /// others.
-    older: VecDeque<Candidate>,
-    ranked: BTreeMap<Rank, Candidate>,
-    /// The window, oldest first. It is evicted last.
-    newest: VecDeque<Candidate>,
+    /// Snapshots that callers page through although there is a newer one, oldest first. They are evicted before the others.
+    older: VecDeque<Weak<Snapshot>>,
+    ranked: BTreeMap<Rank, Weak<Snapshot>>,
+    /// The window: the newest snapshots and their sizes, oldest first. They are evicted last.
+    newest: VecDeque<(Weak<Snapshot>, u64)>,
     newest_bytes: u64,
     clock: u64,
     /// The number of ranks given so far.
     given: u64,
-    /// Where the next run of the maintenance begins.
+    /// The rank at which the next run of the maintenance begins.
     unchecked: Rank,
 }
 
-/// Equal ranks are ordered by the time at which they were given.
+/// Snapshots of equal value are evicted in the order in which they got their ranks.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     value: u64,
     given: u64,
 }
 
-/// A snapshot that may be evicted.
-#[derive(Clone, Copy)]
-struct Candidate {
-    key: SnapshotKey,
-    tag: Tag,
-    bytes: u64,
-}
-
-impl Candidate {
-    fn of(snapshot: &Snapshot) -> Self {
-        Self { key: snapshot.key, tag: snapshot.tag, bytes: snapshot_bytes(snapshot) }
-    }
-}
-
 impl EvictionOrder {
-    /// Adds a snapshot to the window. Those that leave it get a rank. `requests` returns a candidate's count.
-    fn insert(&mut self, new: Candidate, window: u64, requests: impl Fn(&Candidate) -> u8) {
-        self.newest.push_back(new);
-        self.newest_bytes += new.bytes;
-        while let Some(oldest) = self.newest.front().copied()
-            && self.newest_bytes - oldest.bytes > window
-        {
-            self.pop_newest();
-            self.rank(oldest, requests(&oldest));
+    /// Adds a snapshot to the window. Snapshots that leave the window get a rank.
+    fn insert(&mut self, new: &Arc<Snapshot>, window: u64) {
+        let bytes = snapshot_bytes(new);
+        self.newest.push_back((Arc::downgrade(new), bytes));
+        self.newest_bytes += bytes;
+        while self.newest.front().is_some_and(|(_, bytes)| self.newest_bytes - bytes > window) {
+            if let Some(oldest) = self.pop_newest().and_then(|oldest| oldest.upgrade()) {
+                self.rank(&oldest);
+            }
         }
     }
 
-    fn pop_newest(&mut self) -> Option<Candidate> {
-        let oldest = self.newest.pop_front()?;
-        self.newest_bytes -= oldest.bytes;
+    fn pop_newest(&mut self) -> Option<Weak<Snapshot>> {
+        let (oldest, bytes) = self.newest.pop_front()?;
+        self.newest_bytes -= bytes;
         Some(oldest)
     }
 
-    fn rank(&mut self, candidate: Candidate, requests: u8) {
-        let value = SCALE / candidate.bytes.max(1) * (u64::from(requests) + 1);
+    fn rank(&mut self, snapshot: &Arc<Snapshot>) {
+        let value = SCALE / snapshot_bytes(snapshot).max(1) * (u64::from(snapshot.requests.add_up()) + 1);
         self.given += 1;
         let rank = Rank { value: self.clock.saturating_add(value), given: self.given };
-        self.ranked.insert(rank, candidate);
+        self.ranked.insert(rank, Arc::downgrade(snapshot));
     }
 
-    /// Removes the snapshot of the lowest rank; if none has a rank, the oldest of the window.
-    fn pop_lowest(&mut self) -> Option<Candidate> {
+    /// Removes the snapshot with the lowest rank or, if none has a rank, the oldest snapshot of the window.
+    fn pop_lowest(&mut self) -> Option<Weak<Snapshot>> {
         let Some((rank, lowest)) = self.ranked.pop_first() else { return self.pop_newest() };
         self.clock = self.clock.max(rank.value);
         Some(lowest)
     }
 
-    /// Forgets snapshots that are no longer cached, among the next few.
-    fn check_some(&mut self, is_cached: impl Fn(&Candidate) -> bool) {
+    /// Removes those of the next few ranked snapshots that are no longer cached.
+    fn check_some(&mut self, is_cached: impl Fn(&Arc<Snapshot>) -> bool) {
         let mut next = self.ranked.range(self.unchecked..);
         let checked = next.by_ref().take(CHECKED_AT_ONCE);
-        let gone: Vec<_> =
-            checked.filter(|(_, candidate)| !is_cached(candidate)).map(|(rank, _)| *rank).collect();
+        let gone = checked.filter(|(_, snapshot)| !snapshot.upgrade().as_ref().is_some_and(&is_cached));
+        let gone: Vec<_> = gone.map(|(rank, _)| *rank).collect();
         self.unchecked = next.next().map_or_else(Rank::default, |(rank, _)| *rank);
         for rank in gone {
             self.ranked.remove(&rank);
@@ -126,30 +114,30 @@ impl Eviction {
         Self { entries, max_bytes, metrics, order: Mutex::default() }
     }
 
-    /// Evicts snapshots until there is memory for `bytes` more, or until only failures are left. Does not evict the newest snapshot of
-    /// `replaced`, which the next insertion replaces.
+    /// Evicts snapshots until there is memory for `bytes` more, or until only failures are left. Does not evict the newest
+    /// snapshot of `replaced`, because the caller is about to replace it.
     pub(super) fn make_room(&self, bytes: u64, replaced: Option<&SnapshotKey>) {
         let mut order = self.order();
         let (mut used, mut updates) = (self.entries.weighted_size(), 0);
         while used.saturating_add(bytes) > self.max_bytes {
-            let evicted = if let Some(oldest) = order.older.pop_front() {
-                let key = CacheKey::Older(oldest.key, oldest.tag);
-                self.entries.contains_key(&key).then_some((key, oldest.bytes))
+            let (key, snapshot) = if let Some(oldest) = order.older.pop_front() {
+                let Some(oldest) = oldest.upgrade() else { continue };
+                (CacheKey::Older(oldest.key, oldest.tag), oldest)
             } else {
                 let Some(lowest) = order.pop_lowest() else { return };
-                let snapshot = self.newest(&lowest).filter(|_| replaced != Some(&lowest.key));
-                if let Some(snapshot) = &snapshot
-                    && snapshot.requests.is_recent()
-                    && updates < MAX_UPDATES
-                {
-                    updates += 1;
-                    order.rank(lowest, snapshot.requests.add_up());
+                let Some(lowest) = lowest.upgrade() else { continue };
+                if replaced == Some(&lowest.key) || !self.is_newest(&lowest) {
                     continue;
                 }
-                snapshot.map(|_| (CacheKey::Newest(lowest.key), lowest.bytes))
+                if lowest.requests.is_recent() && updates < MAX_UPDATES {
+                    updates += 1;
+                    order.rank(&lowest);
+                    continue;
+                }
+                (CacheKey::Newest(lowest.key), lowest)
             };
-            if let Some((key, bytes)) = evicted {
-                used = used.saturating_sub(bytes);
+            if self.entries.contains_key(&key) {
+                used = used.saturating_sub(snapshot_bytes(&snapshot));
                 self.entries.invalidate(&key);
                 self.metrics.cache_evictions.inc();
             }
@@ -157,16 +145,13 @@ impl Eviction {
     }
 
     /// Records that the snapshot was inserted as the newest of its meeting.
-    pub(super) fn add_newest(&self, snapshot: &Snapshot) {
-        let requests =
-            |candidate: &Candidate| self.newest(candidate).map_or(0, |found| found.requests.add_up());
-        let window = self.max_bytes / WINDOW_SHARE;
-        self.order().insert(Candidate::of(snapshot), window, requests);
+    pub(super) fn add_newest(&self, snapshot: &Arc<Snapshot>) {
+        self.order().insert(snapshot, self.max_bytes / WINDOW_SHARE);
     }
 
     /// Records that the snapshot was inserted beside a newer one.
-    pub(super) fn add_older(&self, snapshot: &Snapshot) {
-        self.order().older.push_back(Candidate::of(snapshot));
+    pub(super) fn add_older(&self, snapshot: &Arc<Snapshot>) {
+        self.order().older.push_back(Arc::downgrade(snapshot));
     }
 
     /// Forgets all snapshots.
@@ -177,15 +162,18 @@ impl Eviction {
     /// Forgets some of the snapshots that are no longer cached.
     pub(super) fn check_some(&self) {
         let mut order = self.order();
-        order.older.retain(|older| self.entries.contains_key(&CacheKey::Older(older.key, older.tag)));
-        order.check_some(|candidate| self.newest(candidate).is_some());
+        order.older.retain(|older| {
+            let key = older.upgrade().map(|older| CacheKey::Older(older.key, older.tag));
+            key.is_some_and(|key| self.entries.contains_key(&key))
+        });
+        order.check_some(|snapshot| self.is_newest(snapshot));
     }
 
-    /// Returns the snapshot if it is still cached as the newest of its meeting.
-    fn newest(&self, candidate: &Candidate) -> Option<Arc<Snapshot>> {
-        match self.entries.get(&CacheKey::Newest(candidate.key))? {
-            Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == candidate.tag),
-            Entry::Refusal(_) => None,
+    /// Returns whether the snapshot is cached as the newest of its meeting.
+    fn is_newest(&self, snapshot: &Arc<Snapshot>) -> bool {
+        match self.entries.get(&CacheKey::Newest(snapshot.key)) {
+            Some(Entry::Snapshot(newest)) => Arc::ptr_eq(&newest, snapshot),
+            _ => false,
         }
     }
 
@@ -379,10 +367,12 @@ mod tests {
     #[test]
     fn snapshots_that_are_no_longer_cached_are_forgotten() {
         let cache = cache(BOUND);
-        (0..1_500).for_each(|number| insert(&cache, number % 3, 1_000));
+        // As slow readers hold them.
+        let held: Vec<_> = (0..1_500).map(|number| cache.insert(snapshot(number % 3, 1_000)).0).collect();
         assert!(cache.eviction.order().ranked.len() > 1_000);
         cache.run_maintenance();
         cache.run_maintenance();
         assert!(cache.eviction.order().ranked.len() <= 3, "{}", cache.eviction.order().ranked.len());
+        drop(held);
     }
 }

@@ -61,7 +61,9 @@ impl RequestedKey {
 }
 
 /// Identifies one snapshot of a meeting: equal tags mean equal bodies, on every replica.
+// Packed, because the alignment of a u128 would make each key of the cache 16 bytes larger.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(Rust, packed(8))]
 pub struct Tag(pub u128);
 
 impl Tag {
@@ -73,7 +75,7 @@ impl Tag {
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", { self.0 })
     }
 }
 

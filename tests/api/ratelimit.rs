@@ -18,7 +18,7 @@ fn names(members: &[Member]) -> Vec<&str> {
     members.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// Parses a header field as RFC 9651 and the RateLimit draft define it: strings with integer parameters, and one space
+/// Parses a header field as RFC 9651 and the `RateLimit` draft define it: strings with integer parameters, and one space
 /// after each comma.
 fn list(field: &str) -> Vec<Member> {
     let members = field.split(", ").map(|member| {
