@@ -34,7 +34,7 @@ const FAVOURITES: usize = 50;
 const SCALE: u64 = 4;
 const CACHE_BYTES: u64 = (64 << 20) / SCALE;
 /// The bytes that the cache adds to each snapshot's own memory.
-const BOOKKEEPING: u64 = 528;
+const BOOKKEEPING: u64 = 416;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A sequence of requests for meetings, by number.

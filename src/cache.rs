@@ -1,8 +1,8 @@
 //! Caches snapshots and failures, bounded by bytes.
 //!
 //! A look-up takes no lock of ours and parses nothing. The reader decides by its own clock whether an entry may be
-//! served; moka only frees entries that can no longer be served. A snapshot that callers page through is kept beside
-//! the newer one that replaced it.
+//! served. moka's clock only decides when an expired entry is freed. For a while, a snapshot that callers page through
+//! is kept beside the newer one that replaced it.
 
 mod bodies;
 mod byte_cache;
@@ -92,7 +92,7 @@ impl Cache {
         let entries: Entries = Moka::builder()
             .max_capacity(max_entries)
             .weigher(|_, entry: &Entry| u32::try_from(entry.memory_bytes()).unwrap_or(u32::MAX))
-            // `eviction` evicts snapshots before moka would. moka evicts only if failures alone fill the cache.
+            // `eviction` evicts snapshots before moka would. moka evicts by itself if failures alone fill the cache.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(ExpiryPolicy(config.policy))
             .eviction_listener(move |_, _, cause| {
@@ -186,14 +186,14 @@ impl Cache {
         self.eviction.add_older(snapshot);
     }
 
-    /// Returns the bytes of the largest entry that is cached. moka would return a larger one until its next maintenance, and its weights
-    /// are u32.
+    /// Returns the size of the largest entry that may be cached, in bytes. moka would return a larger one until its next
+    /// maintenance, and its weights are u32.
     fn largest_entry(&self) -> u64 {
         self.config.max_entries().min(u64::from(u32::MAX))
     }
 
-    /// Removes the snapshots and failures under these keys, and the remembered kinds of their ids. Returns for how many
-    /// of the keys there was a newest entry or a failure.
+    /// Removes the snapshots and failures under these keys, the remembered kinds of their ids, and all bodies and views
+    /// made on demand. Returns for how many of the keys there was a newest entry or a failure.
     ///
     /// Too slow for the path of a request: it scans all entries, which takes a tenth of a second for a million.
     pub(crate) fn purge(&self, keys: &[SnapshotKey]) -> u64 {
@@ -236,7 +236,8 @@ impl Cache {
         self.eviction.check_some();
     }
 
-    /// Returns the number of entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
+    /// Returns the number of entries, as of the last [`Cache::run_maintenance`]. Bodies and views made on demand do not
+    /// count.
     pub fn entry_count(&self) -> u64 {
         self.entries.entry_count()
     }

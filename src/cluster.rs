@@ -5,7 +5,7 @@
 //! `docs/adr/0016-shared-quota-in-redis.md`.
 //!
 //! A *claim* is a replica's lease on fetching one meeting for all replicas. It lasts 60 s and is renewed every 20 s.
-//! Another replica can get the claim when its owner releases it, or 3 s after the owner's last heartbeat.
+//! Another replica can get the claim when it has ended or expired, or 3 s after its owner's last heartbeat.
 //!
 //! A *fencing number* orders claims, records and purges. A record is not stored if a purge or a stored record has a larger
 //! number (`claims.lua`). A *slot* is a time for one call, reserved from the shared quota (`quota.lua`).
@@ -75,7 +75,7 @@ pub struct ClusterConfig {
     pub address: Address,
     /// Reads the address again from its source, because passwords change and servers move. Returns `None` if it cannot be read.
     pub address_now: Arc<dyn Fn() -> Option<Address> + Send + Sync>,
-    /// The maximum time of one operation.
+    /// The maximum time of one operation on an open connection.
     pub timeout: Duration,
     /// The maximum number of processes that run at the same time.
     pub replicas: NonZeroU32,
@@ -91,7 +91,7 @@ pub struct ClusterConfig {
     pub fresh_at_most: Duration,
 }
 
-/// Redis cannot be used now. Each attempt at an operation takes at most [`ClusterConfig::timeout`] to return this.
+/// Redis cannot be used now. An attempt at an operation usually returns this within [`ClusterConfig::timeout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis cannot be used now")]
 pub struct Unavailable;
@@ -154,7 +154,7 @@ enum OutboxItem {
 }
 
 impl Cluster {
-    /// Returns a handle. [`Cluster::run_heartbeat`] connects it. `events` receives the events of other replicas.
+    /// Returns a handle. [`Cluster::run_heartbeat`] connects it. `events` receives the replicas' events.
     pub fn new(config: ClusterConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
         let now = Instant::now();
         let (push, pushes) = mpsc::unbounded_channel();
@@ -190,7 +190,7 @@ impl Cluster {
         self.0.status.subscribe()
     }
 
-    /// Waits until it is known whether Redis is available. After the start, this takes about a second at most.
+    /// Waits until it is known whether Redis is available. After the start, this usually takes less than a second.
     pub(crate) async fn wait_until_known(&self) {
         // This cannot fail, because the sender lives as long as this handle.
         drop(self.status().wait_for(|status| *status != RedisStatus::Connecting).await);
@@ -221,7 +221,7 @@ impl Cluster {
         if is_usable { Ok(()) } else { Err(Unavailable) }
     }
 
-    /// Opens the circuit breaker: all operations fail until a heartbeat succeeds. The next heartbeat is sent immediately.
+    /// Opens the circuit breaker: other operations fail until a heartbeat succeeds. The next one is sent immediately.
     fn failed(&self, error: &OpError) {
         self.record(|breaker| breaker.on_failure(Instant::now()), error);
         self.0.heartbeat_now.notify_one();

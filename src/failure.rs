@@ -36,8 +36,8 @@ vocabulary! {
         ZoomDailyQuotaSpent = "zoom_daily_quota_spent",
         /// The fetch takes longer than the caller can wait.
         StillFetching = "still_fetching",
-        /// Too many calls wait for a permit, there is no memory for another fetch, or no thread became free in time to
-        /// make a view.
+        /// Too many calls wait for a permit, there is no memory for a fetch or a view, or no thread became free in time
+        /// to make a view.
         Overloaded = "overloaded",
         /// This process is about to stop.
         ShuttingDown = "shutting_down",
@@ -55,7 +55,7 @@ vocabulary! {
         Refused = "refused",
         /// A response, or the whole meeting, exceeds the configured limits.
         TooLarge = "too_large",
-        /// Zoom's paging of the meeting does not end.
+        /// Zoom's paging of the meeting does not end, or repeats a token.
         EndlessPages = "endless_pages",
         /// Zoom's token for the meeting's next page is too long to be sent back.
         PageToken = "page_token",

@@ -1,8 +1,8 @@
 //! The one thread that talks to Zoom, and the handle through which HTTP workers use it.
 //!
-//! A *flight* fetches one snapshot. No caller owns a flight: a caller that disconnects cannot cancel it, and later
-//! callers join it. Zoom's largest plan permits 40 calls a second, so one thread is enough. The flight table, the
-//! queue, the quota and the access token are plain state without locks.
+//! A *flight* fetches one snapshot. No caller owns a flight: a caller that disconnects does not cancel it for the
+//! others, and later callers join it. Zoom's largest plan permits 40 calls a second, so one thread is enough. The
+//! flight table, the queue, the quota and the access token are plain state without locks.
 //!
 //! To follow one fetch, read these modules in order: [`actor`] joins or starts a flight, [`flights`] keeps the callers
 //! that wait for it, and [`flight`] runs it. With Redis, [`peers`] gets the snapshot from another replica, or publishes
@@ -107,12 +107,13 @@ impl Fetcher {
     }
 
     /// Gets a snapshot, and waits for it up to `server.wait`. The request joins the flight in progress, or starts one if
-    /// the caller is within its limits. The calls of a flight that it starts count for `caller`. `hangs_up` completes when
-    /// the caller disconnects; after that, a flight that only this caller waited for does not make its first call. If
-    /// `requested` names no [kind](crate::snapshot::MeetingKind), the snapshot may be a meeting's or a webinar's.
+    /// the caller is within its limits. The calls of a flight that it starts count for `caller`, unless another caller
+    /// takes the flight over. `hangs_up` completes when the caller disconnects; after that, a flight that only this caller
+    /// waited for does not make its first call. If `requested` names no [kind](crate::snapshot::MeetingKind), the snapshot
+    /// may be a meeting's or a webinar's.
     ///
     /// # Errors
-    /// Any [`Reason`]. The flight may continue after an error.
+    /// Any [`Reason`] except [`Reason::NotCached`]. The flight may continue after an error.
     pub(crate) async fn fetch(
         &self,
         requested: RequestedKey,
@@ -143,30 +144,32 @@ impl Fetcher {
         }
     }
 
-    /// Starts a flight that refreshes a stale snapshot in the background, unless a flight for it is in progress or `caller`
-    /// is over its limits. The flight's calls count for `caller`, and flights that callers wait for have priority.
+    /// Starts a flight that refreshes a stale snapshot in the background. None starts if, for example, a flight for it is
+    /// in progress or `caller` is over its limits. The flight's calls count for `caller`, and flights that callers wait for
+    /// have priority.
     pub(crate) fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
         // Fails only if the fetcher has stopped. Nothing is refreshed then.
         drop(self.commands.send(FetcherCommand::Refresh { key, caller, request }));
     }
 
     /// Publishes a snapshot to the other replicas if callers page through it, so that each replica can serve the next
-    /// page. Does nothing if the snapshot was published recently.
+    /// page. Does nothing without Redis, or if the snapshot was published recently.
     pub(crate) fn publish_paged(&self, snapshot: &Arc<Snapshot>) {
         if self.redis.is_some() && snapshot.claim_publication(Instant::now(), PUBLISH_PAGED_EVERY) {
             drop(self.commands.send(FetcherCommand::PublishPaged(Arc::clone(snapshot))));
         }
     }
 
-    /// Returns the snapshot with this tag, which identifies its content, if another replica has published it.
+    /// Returns the snapshot with this tag, which identifies its content, if another replica has published it and it may
+    /// still be served.
     pub(crate) async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         self.redis.as_ref()?;
         self.ask(|reply| FetcherCommand::FetchPaged { key, tag, reply }).await?
     }
 
-    /// Purges snapshots and cached failures on all replicas. The results of flights in progress are not cached. Returns
-    /// when this replica has purged them and has announced the purge to the others. While Redis is unavailable, the
-    /// announcement is kept for later.
+    /// Purges snapshots and cached failures here and, with Redis, on all other replicas. The results of flights in
+    /// progress are not cached. Returns when this replica has purged them and has announced the purge to the others.
+    /// While Redis is unavailable, the announcement is kept for later.
     ///
     /// # Errors
     /// The fetcher has stopped.
@@ -204,7 +207,7 @@ impl Fetcher {
         self.credentials.borrow().clone()
     }
 
-    /// Returns which scope or plan our Zoom app lacks to read webinars, if Zoom refuses them.
+    /// Returns which scope or plan is missing to read webinars, if Zoom refuses them.
     pub(crate) fn webinar_refusal(&self) -> Option<&'static str> {
         self.webinars.borrow().as_ref().map(|refusal| refusal.detail)
     }
@@ -224,7 +227,7 @@ impl Fetcher {
         drop(self.commands.send(FetcherCommand::StopStarting));
     }
 
-    /// Returns when every flight has ended and the day's count is saved.
+    /// Returns when every flight has ended and the last write of the day's count is over.
     pub(crate) async fn idle(&self) {
         self.ask(FetcherCommand::WhenIdle).await;
     }

@@ -55,8 +55,7 @@ impl Quota {
     }
 
     /// Updates the callers' accounts of the day, and returns the state of the day that they divide. With Redis, this
-    /// also passes on the changes of the accounts, so that the next request to Redis reports them to the other
-    /// replicas.
+    /// also passes on the changes of the accounts, so that a later request to Redis reports them to the other replicas.
     pub(crate) fn sync_fair_day(&mut self) -> DayState {
         let now = self.sync();
         match self {

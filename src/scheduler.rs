@@ -1,6 +1,6 @@
 //! Decides which call to Zoom gets the next permit. Calls wait in a queue in front of the quota, and one task serves
-//! the queue. A call that cannot get a permit in time is rejected immediately, with the time at which a retry can
-//! succeed. [`dispatcher`] describes how a call gets its permit.
+//! the queue. A call that cannot get a permit in time is rejected early, with the time at which a retry may succeed.
+//! [`dispatcher`] describes how a call gets its permit.
 
 mod admission;
 mod caller_shares;
@@ -44,7 +44,7 @@ struct Inner {
     /// Notified when something changes that the waiting calls depend on.
     wake: Rc<Notify>,
     saving: Saving,
-    /// The failure while all calls are blocked, otherwise `None`. The HTTP workers start no refreshes while it is set.
+    /// The failure while a cool-down or the daily quota blocks all calls. The HTTP workers then start no refreshes.
     blocked: watch::Sender<Option<Failure>>,
     metrics: Arc<Metrics>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct SchedulerStatus {
 
 impl Scheduler {
     /// Creates an empty queue in front of `quota`. While `max_queued` calls wait, a new flight's call is admitted only
-    /// if it evicts another call. A flight that has made a call waits up to `patience` for its next permit.
+    /// if it evicts another call. A flight that has made a call waits while a permit is expected within `patience`.
     pub(crate) fn new(
         quota: Quota,
         max_queued: usize,
@@ -199,8 +199,8 @@ impl Scheduler {
         self.0.wake.notify_one();
     }
 
-    /// Serves the queue as long as the service runs. A flight for which `drop_if_abandoned` returns true leaves the
-    /// queue. No permit is granted while `ensure_token` returns false; call [`Self::wake`] when that changes.
+    /// Serves the queue as long as the service runs. A flight at its head for which `drop_if_abandoned` returns true
+    /// leaves it. No permit is granted while `ensure_token` returns false; call [`Self::wake`] when that changes.
     pub(crate) async fn run(
         self,
         drop_if_abandoned: impl Fn(FlightNumber) -> bool,

@@ -1,8 +1,8 @@
 //! One whole meeting as fetched at one time: its bytes on the wire, its validators, and how long it is fresh.
 //!
-//! A snapshot is complete or it does not exist: only a finished [`SnapshotBuilder`] becomes one. The body is stored
-//! as zstd and gzip. A small body is stored as gzip only, and a tiny body also uncompressed. Other encodings are
-//! made on demand.
+//! A snapshot is complete or it does not exist: it is made by a finished [`SnapshotBuilder`], or from the record of
+//! such a snapshot. The body is stored as zstd and gzip. A small body is stored as gzip only, and a tiny body also
+//! uncompressed. Other encodings are made on demand.
 //!
 //! No I/O and no clock: callers pass the time.
 
@@ -50,21 +50,21 @@ use self::{
     usage::{RequestCount, SnapshotUsage, millis},
 };
 
-/// A whole meeting. Immutable except for its [`SnapshotUsage`].
+/// A whole meeting. Immutable except for the record of its use.
 pub struct Snapshot {
     /// The meeting.
     pub key: SnapshotKey,
-    /// Distinguishes the snapshots of the meeting.
+    /// A digest of the body, which distinguishes the snapshots of the meeting.
     pub(crate) tag: Tag,
     /// The length of the uncompressed body, in bytes.
     pub length: u64,
-    /// The cost of fetching the meeting again, in Zoom calls.
+    /// The number of pages, which is about the cost of fetching the meeting again, in Zoom calls.
     pub(crate) pages: u32,
-    /// The time at which the last page arrived, on the wall clock.
+    /// The time at which the pages were complete, on the wall clock; with Redis, on the server's.
     pub(crate) fetched_at: SystemTime,
-    /// The time at which the last page arrived, on the monotonic clock.
+    /// The time at which the pages were complete, on the monotonic clock.
     pub fetched_instant: Instant,
-    /// How long the snapshot is fresh after its last page arrived.
+    /// How long the snapshot is fresh after `fetched_instant`.
     pub(crate) fresh_for: Duration,
     /// `fresh_for` without stretching; `None` for a settled meeting ([`FreshnessConfig::settle`]).
     unstretched: Option<Duration>,
@@ -204,14 +204,14 @@ impl Snapshot {
         }
     }
 
-    /// Compresses the body of a snapshot that is stored as gzip only. The result is always the same, as its strong
-    /// entity tag requires.
+    /// Compresses the body of a snapshot that is stored as gzip only. With one version of the library, the result is
+    /// always the same, as its strong entity tag requires.
     pub(crate) fn zstd(&self) -> io::Result<Vec<u8>> {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
     /// Returns a decoder for the `length` bytes of the body at offset `at`. The bytes are decompressed while they are
-    /// read. Decompression begins at most about one page and a megabyte before `at`.
+    /// read. Decompression normally begins at most about one page and a megabyte before `at`.
     pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
         self.parts.decoder(at, length)
     }

@@ -1,5 +1,5 @@
-//! Makes spans of requests, flights, waits for a permit, and calls to Zoom. Sends them to an OTLP/HTTP collector if
-//! `telemetry.otlp_endpoint` is set. Otherwise no spans are made.
+//! Makes spans of requests, flights, their waits and searches, and calls to Zoom. Sends them to an OTLP/HTTP collector
+//! if `telemetry.otlp_endpoint` is set. Otherwise no spans are made.
 //!
 //! Only this module uses OpenTelemetry. There is no "current span", because a request and its flight run on different
 //! threads. Instead, the parent of a span is passed as a [`TraceContext`]. The code that sets an attribute is
@@ -86,7 +86,7 @@ impl TracerGuard {
     /// Sends the last spans. Blocks for at most [`FLUSH_TIMEOUT`].
     pub(crate) fn shut_down(self) {
         if let Some(provider) = self.0 {
-            // The collector has already logged a failure.
+            // A failure is not logged here, because the collector logs its state.
             drop(provider.shutdown_with_timeout(FLUSH_TIMEOUT));
         }
     }
@@ -168,7 +168,7 @@ pub struct FlightLink {
 }
 
 impl FlightLink {
-    /// Returns the link for a request's span; `None` if there is no collector.
+    /// Returns the link for a request's span; `None` if the request has no span.
     pub(crate) fn of(span: &Span) -> Option<Self> {
         let joined = span.0.is_some().then(Arc::default)?;
         Some(Self { request: span.context(), joined: Some(joined) })

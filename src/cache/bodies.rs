@@ -1,4 +1,5 @@
-//! Caches bodies in encodings that snapshots do not store. They are made on demand and kept for some seconds.
+//! Caches bodies in encodings that snapshots do not store. They are made on demand, and kept for some seconds after
+//! their last use.
 //!
 //! Most are uncompressed bodies, which are large. So two bounds apply: one on the cached bodies, and twice that on all
 //! uncompressed bodies in memory, because slow readers hold bodies that the cache has evicted.
@@ -19,7 +20,7 @@ impl Bodies {
         Self { cached: ByteCache::new(max_bytes), max_bytes }
     }
 
-    /// Returns the size of the largest body that is cached, in bytes.
+    /// Returns the size of the largest body that should be cached, in bytes.
     pub(crate) fn largest(&self) -> usize {
         usize::try_from(self.max_bytes / 2).unwrap_or(usize::MAX)
     }
@@ -29,8 +30,8 @@ impl Bodies {
         snapshot.body(Coding::Identity).or_else(|| self.cached.get(&(snapshot.tag, Coding::Identity)))
     }
 
-    /// Returns the uncompressed body; `None` if all such bodies together would take too much memory. Blocks while the body
-    /// is decompressed, which happens once for all threads.
+    /// Returns the uncompressed body; `None` if, for example, all such bodies together would take too much memory. Blocks
+    /// while the body is decompressed, which happens once for all threads that wait.
     pub(crate) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
         if self.cached.in_use().saturating_add(snapshot.length) > self.max_bytes.saturating_mul(2) {
             return None;
@@ -42,8 +43,8 @@ impl Bodies {
         })
     }
 
-    /// Returns the body of a small snapshot, which is stored as gzip only, as zstd. Blocks for some tenths of a
-    /// millisecond while it is made.
+    /// Returns the body of a small snapshot, which is stored as gzip only, as zstd; `None` if that fails. Blocks for
+    /// some tenths of a millisecond while it is made.
     pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.cached.get_or_make((snapshot.tag, Coding::Zstd), || {
             let body = Bytes::from(snapshot.zstd().ok()?);

@@ -18,15 +18,15 @@ use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache as Mo
 
 use super::entry::BOOKKEEPING;
 
-/// How long a body is cached after its last request. The next request waits while it is made again, a third of a millisecond for
-/// each megabyte.
+/// How long a body is cached after its last request, unless it is evicted. The next request then waits while it is made
+/// again. Decompression, for example, takes a third of a millisecond for each megabyte.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// The cached bodies of type `V` by their keys.
 #[derive(Clone)]
 pub(super) struct ByteCache<K, V> {
     cached: Moka<K, CachedBody<V>, foldhash::fast::RandomState>,
-    /// The bytes of all bodies that the cache or a response holds.
+    /// The bytes of all bodies from [`Self::count`] that the cache or a response holds.
     in_use: Arc<AtomicU64>,
 }
 
@@ -86,7 +86,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
         Bytes::from_owner(body)
     }
 
-    /// Returns the bytes of all bodies that the cache or a response holds.
+    /// Returns the bytes of all bodies from [`Self::count`] that the cache or a response holds.
     pub(super) fn in_use(&self) -> u64 {
         self.in_use.load(Ordering::Relaxed)
     }

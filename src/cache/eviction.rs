@@ -1,9 +1,9 @@
 //! Decides which snapshots a full cache evicts: those with the fewest requests for their size.
 //!
-//! This is GreedyDual-Size-Frequency with a window (docs/adr/0045). The rank of a snapshot is a clock plus the number of its
-//! requests divided by its size. The snapshot with the lowest rank is evicted, and the clock is set to that rank. So a
-//! popular snapshot is also evicted once it is no longer requested. Example: while the clock is at 50, a snapshot of
-//! 10 KB with 3 requests gets the rank 50 + 300, and a snapshot of 100 KB with 8 requests gets the rank 50 + 80.
+//! This is GreedyDual-Size-Frequency with a window (docs/adr/0045). The rank of a snapshot is a clock plus its requests
+//! divided by its size, where the fetch counts as a request. The snapshot with the lowest rank is evicted, and the clock
+//! is set to that rank. So a popular snapshot is also evicted once it is no longer requested. Example: while the clock is
+//! at 50, a snapshot of 10 KB with 3 hits gets the rank 50 + 400, and a snapshot of 100 KB with 8 hits gets 50 + 90.
 //!
 //! A hit only counts the request ([`RequestCount`](crate::snapshot::Snapshot::requests)). When a snapshot has the lowest
 //! rank, but was requested since it got that rank, it gets a new rank and stays.

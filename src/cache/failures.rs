@@ -1,9 +1,10 @@
 //! Negative caching: decides which failures are cached, each as a [`Refusal`], and for how long.
 //!
-//! "No such meeting" replaces the snapshot, because the two contradict each other. Every other failure is cached beside
-//! the snapshot, which can still be served stale. A cached failure keeps callers that retry in a loop from spending the
-//! day's calls on a meeting that Zoom does not return. A failure that a retry would not change is cached for
-//! `cache.refusal`; any other one for [`FAILURE_PAUSE`], or until its `Retry-After`.
+//! "No such meeting" replaces the snapshot, because the two contradict each other. Any other failure that is cached is
+//! beside the snapshot, which can still be served stale. A cached failure keeps callers that retry in a loop from
+//! spending the day's calls on a meeting that Zoom does not return. A failure that a retry would not change is cached
+//! for `cache.refusal`; one that a retry may change for [`FAILURE_PAUSE`], or until its `Retry-After`, but for at most
+//! a minute.
 
 use std::{
     sync::Arc,
@@ -20,7 +21,8 @@ use crate::{
     snapshot::{MeetingType, Snapshot, SnapshotKey},
 };
 
-/// The minimum time between two failing flights for one meeting, even if `cache.refusal` is shorter.
+/// The minimum time for which a [`Reason::ZoomFailed`] or [`Reason::ZoomTimedOut`] is cached, even if `cache.refusal`
+/// is shorter.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest time for which a `Retry-After` is honored.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Remembers which ids belong to webinars, because an id does not show its kind.
 //!
-//! Any other id is assumed to be a meeting's: the meeting endpoint is called first, and the webinar endpoint only if
-//! the meeting endpoint refuses the id. A remembered id saves the refused call.
+//! If a request names no kind, any other id is assumed to be a meeting's: the meeting endpoint is called first, and the
+//! webinar endpoint only if the meeting endpoint refuses the id. A remembered id saves the refused call.
 
 use std::time::{Duration, Instant};
 

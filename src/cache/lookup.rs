@@ -26,7 +26,8 @@ impl Cache {
         (webinar, self.get(&webinar, now))
     }
 
-    /// Whether another replica's memory of an id's kind, of this time, still counts here.
+    /// Returns whether a refusal that another replica recorded at `at` may still tell us the id's kind: it is less than
+    /// 24 hours old, and the id has not been purged since.
     pub(crate) fn accepts_kind_of(&self, at: Instant, meeting: &MeetingId) -> bool {
         at.elapsed() < KIND_REMEMBERED_FOR && !self.webinars.was_purged_since(meeting, at)
     }

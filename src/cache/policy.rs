@@ -18,7 +18,7 @@ use crate::{failure::Reason, snapshot::Snapshot};
 /// The `Cache-Control` directives of a request (RFC 9111, 5.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Directives {
-    /// Whether the caller accepts only a snapshot that is fetched for this request.
+    /// Whether the caller asks for a snapshot that is fetched after its request.
     pub(crate) no_cache: bool,
     pub(crate) only_if_cached: bool,
     /// The maximum age, in seconds.
@@ -53,7 +53,7 @@ vocabulary! {
 pub(crate) struct FetchRequirement {
     pub(crate) directives: Directives,
     pub(crate) requested_at: Instant,
-    /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be called.
+    /// Whether the caller has a cached snapshot to fall back on, and so need not wait while Zoom may not be called.
     pub(crate) has_fallback: bool,
 }
 
@@ -146,14 +146,14 @@ fn within(time: Duration, limit: Duration) -> bool {
 /// Returns whether a stale snapshot is served instead of this failure. That includes a caller over its limit, because
 /// the snapshot costs no Zoom call.
 ///
-/// Returns `false` if Zoom reports that there is no such meeting, while this process shuts down (another replica may
-/// have a fresh snapshot), and if the caller excludes a fetch.
+/// Returns `false` for a failure that [`ends_snapshot`], while this process shuts down (another replica may have a
+/// fresh snapshot), and if the caller excludes a fetch.
 pub(crate) fn is_covered_by_stale(reason: Reason) -> bool {
     !ends_snapshot(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
 }
 
-/// Returns whether this failure is Zoom's response that there is no such meeting. Such a failure replaces the snapshot
-/// in the cache.
+/// Returns whether this failure is Zoom's response that the meeting does not exist, is of the other kind or is too old.
+/// Such a failure replaces the snapshot in the cache.
 pub(crate) fn ends_snapshot(reason: Reason) -> bool {
     matches!(reason, Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld)
 }

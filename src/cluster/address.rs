@@ -41,7 +41,7 @@ pub enum InvalidAddress {
     /// The client library rejects the URL.
     #[error("no connection can be made with it: {0}")]
     Unusable(&'static str),
-    /// The CA file contains no usable certificate.
+    /// The CA file contains no certificate, or one that cannot be used.
     #[error("the CA is not a PEM certificate")]
     Ca,
 }

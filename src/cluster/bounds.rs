@@ -1,8 +1,9 @@
 //! The bounds of values from Redis, because any program with access to Redis can write anything there. Pure.
 //!
-//! For each kind of value in scripts' replies, events and records, this module has the bounds and one function that
-//! checks them. The scripts themselves check the values that they read (`checks.lua`, `quota.lua`), before those can
-//! harm another replica. A time becomes an [`std::time::Instant`] only in [`super::clock::ServerClock::when`].
+//! This module has the bounds of most values in scripts' replies, events and records, and a function for each kind of
+//! value that checks them. The scripts themselves check the values that they read (`checks.lua`, `quota.lua`), before
+//! those can harm another replica. A time becomes an [`std::time::Instant`] only in
+//! [`super::clock::ServerClock::when`].
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -12,12 +13,12 @@ use crate::failure::LimitKind;
 pub(crate) type Micros = u64;
 pub(super) const DAY: Micros = 86_400_000_000;
 
-/// The maximum time by which a value that a replica writes can be ahead of the server's clock.
+/// A time that is further ahead of the server's clock than this is rejected.
 pub(crate) const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
-/// The maximum size of a record, in bytes. The transfer of a larger record would take longer than an operation may.
+/// The maximum size of a record, in bytes. The transfer of a larger record could take longer than an operation may.
 pub(crate) const LARGEST_RECORD: usize = 16 << 20;
-/// The maximum length of an encoded failure, in bytes. Its message has at most 300 characters, and JSON takes at most six bytes for
-/// each.
+/// The maximum length of an encoded failure, in bytes. Zoom's message and tracking id have at most 300 characters each, and
+/// JSON takes at most six bytes for a character.
 pub(crate) const LONGEST_FAILURE: usize = 4 << 10;
 /// The maximum length of an event, in bytes: a name, a number and an encoded failure.
 pub(crate) const LONGEST_EVENT: usize = LONGEST_FAILURE + 256;
@@ -62,7 +63,8 @@ pub(super) fn clock_shows(micros: Micros) -> Result<Micros, Rejected> {
     within(micros, LATEST)
 }
 
-/// Accepts the fencing number of a claim, a record or a purge. It is a time of the server, or slightly larger.
+/// Accepts the fencing number of a claim, a record or a purge unless it is more than 48 h ahead. It is usually a time
+/// of the server, or slightly larger.
 pub(super) fn fence(number: u64, now: Micros) -> Result<u64, Rejected> {
     within(number, now.saturating_add(micros(AHEAD_AT_MOST)))
 }

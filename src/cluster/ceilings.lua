@@ -1,7 +1,8 @@
 -- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
 --
--- Counts the calls that all replicas make for one caller with calls_per_minute or calls_per_day. A flight may start
--- only if this script counts its first call, so the replicas together never exceed the limit with new flights.
+-- Counts the calls that all replicas make for one caller with calls_per_minute or calls_per_day. While Redis is
+-- available, a flight may start only if this script counts its first call, so the replicas together do not exceed the
+-- limit with new flights.
 --
 -- The calls of the last minute are a sorted set of their times. Only the newest calls decide, so older calls beyond the
 -- limit are dropped. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight may start at 60 s. If

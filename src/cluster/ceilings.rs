@@ -30,7 +30,7 @@ pub struct Ceilings<'a> {
 pub enum FlightStart {
     /// The flight's first call is counted, under this time of the server in microseconds.
     Counted(u64),
-    /// The caller has reached this ceiling. Another flight can start at this time.
+    /// The caller has reached this ceiling. Another flight may start from this time.
     OverLimit(CallerLimit, Instant),
 }
 

@@ -2,7 +2,7 @@
 -- The values are checked because any program with access to Redis can write anything there. A value that is out of
 -- bounds is counted, treated as missing, and removed or overwritten.
 
-local AHEAD_AT_MOST = 172800000000   -- 48 h: no time that a replica writes is further ahead, and no number made from a time
+local AHEAD_AT_MOST = 172800000000   -- 48 h: a time further ahead, or a number made from one, is rejected
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])

@@ -1,9 +1,9 @@
 //! The circuit breaker in front of Redis, and the status that operators see. Pure: the caller passes the time.
 //!
-//! One failed operation opens the breaker. While it is open, only the heartbeat uses Redis, so that no other operation
-//! waits for a dead server. The first heartbeat that succeeds closes the breaker. Redis counts as unavailable only
-//! after a second without a successful heartbeat. Example: an operation times out at 0 ms and opens the breaker, and a
-//! heartbeat at 20 ms succeeds and closes it. The status does not change.
+//! One failed operation opens the breaker, unless it reads or stores a record. While it is open, only the heartbeat
+//! uses Redis, so that no other operation waits for a dead server. The first heartbeat that succeeds closes the
+//! breaker. Redis counts as unavailable only after a second without a successful heartbeat. Example: an operation times
+//! out at 0 ms and opens the breaker, and a heartbeat at 20 ms succeeds and closes it. The status does not change.
 
 use std::time::{Duration, Instant};
 

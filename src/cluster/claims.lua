@@ -4,13 +4,13 @@
 --
 -- A claim is a lease on fetching one meeting. A record is the result. Every claim gets a fencing number: the server's
 -- time in microseconds or, if that is larger, the largest stored number plus one. Numbers therefore keep growing even
--- if the server loses everything. A record has the number of its claim, and only a record with a larger number replaces
--- it.
+-- if the server loses everything, as long as its clock does not go back. A record has the number of its claim, and a
+-- record with a smaller number does not replace it.
 --
--- Example: replica A claims at time 1000000, gets that number, and is then suspended with its machine. At time 5000000, A has
--- sent no heartbeat for more than 3 s, so B's claim is granted with number 5000000. B stores its record and serves it. Then A
--- resumes and tries to store what it fetched 4 s ago. Because 1000000 < 5000000, A gets 'superseded', and no caller gets the
--- older snapshot.
+-- Example: replica A claims at time 1000000, gets that number, and is then suspended with its machine. At time 5000000, A
+-- has sent no heartbeat for more than 3 s, so B's claim is granted with number 5000000. B stores its record and serves it.
+-- Then A resumes and tries to store what it fetched 4 s ago. Because 1000000 < 5000000, A gets 'superseded', and does not
+-- cache the older snapshot.
 --
 -- A purge takes its number from the same sequence (purge.lua). A purge at 2000000 is later than A's claim, so A gets 'purged'. B's
 -- record has a larger number and stays.
@@ -65,7 +65,7 @@ elseif op == 'get_unclaimed' then
   return answer('found', purged(), redis.call('GET', KEYS[3]))
 elseif op == 'claim' then
   -- 2 replica   3 number of the record that it has read   4 milliseconds until an unrenewed claim expires
-  -- 5 deadline: after it, the replica ignores the reply, so the claim must not be granted 6 attempt: a name for this
+  -- 5 deadline: after it, the replica ignores the reply, so the claim must not be granted   6 attempt: a name for this
   -- call, by which the replica can release the claim if the reply is lost
   if now > tonumber(ARGV[5]) then return answer('late', 0) end
   local record, void = record_number(), purged()
@@ -75,8 +75,8 @@ elseif op == 'claim' then
     local left = redis.call('PTTL', KEYS[2])
     if left < 0 or left > tonumber(ARGV[4]) then owner, refused = nil, refused + 1 end
   end
-  -- A purge ends all earlier claims. A replica may replace its own claim, because it asks again only if the last reply
-  -- was lost.
+  -- A purge ends all earlier claims. A replica may replace its own claim, for example because the reply to its last
+  -- attempt was lost.
   if owner and owner ~= ARGV[2] and number > void then
     local member = read('HGET', KEYS[4], owner)
     local seen = whole(member and string.match(member, '^(%S+)'), 0, now + SEEN_AHEAD)

@@ -26,7 +26,8 @@ const CLAIM_EXPIRES_AFTER: Duration = Duration::from_secs(60);
 pub enum ClaimResult {
     /// This replica has the claim, and fetches.
     Granted(Claim),
-    /// Another replica has the claim, with this fencing number, and fetches. An event announces how the fetch ends.
+    /// Another replica has the claim, with this fencing number, and fetches. An event normally announces how the fetch
+    /// ends.
     Held(u64),
     /// There is a newer record, with this fencing number.
     Recorded(u64),
@@ -35,14 +36,14 @@ pub enum ClaimResult {
 /// The result of putting a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutResult {
-    /// Every replica can read the record.
+    /// The record is stored, for all replicas.
     Stored,
     /// The record was not stored, because there is a record with a larger number.
     Superseded,
     /// The record was not stored, because the meeting was purged after the claim.
     Purged,
     /// The record was not stored, because the server refused it, it is too large, or it has already expired. A retry
-    /// would have the same result.
+    /// would probably have the same result.
     Refused,
 }
 
@@ -70,7 +71,7 @@ impl Cluster {
         result
     }
 
-    /// Tries to claim once. Sets `unanswered` if there is no reply.
+    /// Tries to claim once. Sets `unanswered` if there is no usable reply.
     async fn try_claim(
         &self,
         key: &RecordKey,
@@ -100,7 +101,7 @@ impl Cluster {
         }
     }
 
-    /// Extends a claim by 60 s. Returns whether this replica still holds it.
+    /// Makes a claim last for another 60 s from now. Returns whether this replica still holds it.
     ///
     /// # Errors
     /// Redis is unavailable. The fetch may continue.

@@ -22,7 +22,7 @@ pub struct ServerClock {
     here: Instant,
     /// The time that the server's clock showed at `here`.
     there: Micros,
-    /// The estimate is too early or too late by at most this time.
+    /// When it was made, the estimate was too early or too late by at most this time.
     error: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! The two connections to one Redis node, which are opened and closed together.
 //!
-//! The quota, claims and events use one connection. Records use the other, so that a large record delays no other
-//! operation. Every operation has a time limit. The circuit breaker decides whether an operation may run, and the
+//! The quota, claims and events use one connection. Records use the other, so that a large record hardly delays other
+//! operations. Every operation has a time limit. The circuit breaker decides whether an operation may run, and the
 //! heartbeat decides when to reconnect.
 
 use std::{
@@ -27,7 +27,8 @@ use crate::failure::Redactor;
 
 /// The minimum of the time limit for connecting, because connecting takes several round trips, and even more with TLS.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
-/// The maximum size of a reply to [`Traffic::Control`], in bytes: numbers, events, or the names of a thousand purges.
+/// The maximum size of a reply to [`Traffic::Control`], in bytes, for example the names of a thousand purges or
+/// callers.
 const LARGEST_CONTROL: usize = 1 << 20;
 /// The maximum size of a reply to [`Traffic::Bulk`], in bytes: a record and a few numbers.
 const LARGEST_BULK: usize = 17 << 20;
@@ -100,8 +101,8 @@ impl RedisClient {
         *self.address.borrow_mut() = address;
     }
 
-    /// Returns the run id of the server, which is different for each server and after each restart; `None` without a
-    /// connection.
+    /// Returns the run id of the server, which is different for each server and after each restart. It is empty if the
+    /// server has none, and `None` without a connection.
     pub(super) fn run_id(&self) -> Option<String> {
         self.connections.borrow().as_ref().map(|connections| connections.run_id.clone())
     }

@@ -4,7 +4,7 @@
 //! this event and sends it to the fetcher. There, `fetcher::peers::events` wakes the flights that wait for the key, and
 //! `fetcher::peers::search` looks up the record.
 //!
-//! An event may be lost. The replicas that miss it learn the same later in other ways, so this only costs time.
+//! An event may be lost. The replicas that miss it learn the same later in other ways, so this costs time, or a call.
 
 use std::time::Instant;
 
@@ -49,7 +49,7 @@ pub enum Event {
         key: Option<String>,
         /// The fencing number of the purge.
         fence: u64,
-        /// The id of the replica that made the purge.
+        /// The id of the replica that made the purge; empty if this replica applies a missed purge.
         by: String,
     },
 }

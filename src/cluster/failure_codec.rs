@@ -10,8 +10,7 @@ use super::{
 };
 use crate::failure::{Failure, Lasting, LimitKind, Reason, ZoomError};
 
-/// A failure as JSON. A replica of an older version may not know the reason. It then ignores the failure and calls Zoom
-/// itself.
+/// A failure as JSON. A replica of an older version may not know the reason, and then ignores the failure.
 #[derive(Serialize, Deserialize)]
 struct EncodedFailure {
     reason: String,
@@ -23,7 +22,7 @@ struct EncodedFailure {
     zoom: Option<ZoomError>,
 }
 
-/// The reasons that are meaningful to every replica. All other reasons concern one process only.
+/// The reasons that are meaningful to every replica. The other reasons concern one process or one caller.
 const SHARED: [Reason; 8] = [
     Reason::MeetingNotFound,
     Reason::NotAMeeting,
@@ -35,7 +34,7 @@ const SHARED: [Reason; 8] = [
     Reason::ZoomDailyQuotaSpent,
 ];
 
-/// Encodes a failure as JSON. Returns `None` for a reason that concerns this process only.
+/// Encodes a failure as JSON. Returns `None` for a reason that is not meaningful to every replica.
 pub(crate) fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
     let reason = SHARED.iter().find(|reason| **reason == failure.reason)?.as_str();
     let zoom = failure.zoom.as_deref().cloned();

@@ -1,7 +1,7 @@
 //! The heartbeat connects and reconnects, tells the server that this replica is alive, and catches up on missed purges.
 //!
-//! A replica that has sent no heartbeat for 1.5 s counts as missing. Heartbeats are sent every 300 ms, so a few of them
-//! may be lost.
+//! A replica that has sent neither a heartbeat nor a request for a slot for 1.5 s counts as missing. Heartbeats are
+//! sent every 300 ms, so a few of them may be lost.
 
 use std::{
     sync::Arc,

@@ -51,7 +51,8 @@ pub struct RecordKey(Box<str>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub(crate) key: RecordKey,
-    /// The fencing number. It is larger than the fencing number of every earlier claim of this key.
+    /// The fencing number. It is larger than that of every earlier claim of this key, as far as the server remembers
+    /// them.
     pub fence: u64,
 }
 

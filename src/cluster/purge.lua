@@ -1,7 +1,8 @@
 -- Runs after checks.lua, which defines now, text, read, whole, fence_in, is_wrong and refused.
 --
--- Purges: removes records, keeps fetches in progress from storing theirs, and returns the purge's number. With
--- 'missed', lists the purges after a number instead, for a replica that missed their events.
+-- Purges: removes records (or, if everything is purged, only makes them invalid), keeps fetches in progress from
+-- storing theirs, and returns the purge's number. With 'missed', lists the purges after a number instead, for a replica
+-- that missed their events.
 --
 -- The number is a fencing number (claims.lua), so every claim before the purge has a smaller number. Example: a claim
 -- has number 1000, and a purge gets number 2000. The claim's record is not stored, because 1000 < 2000. A new claim

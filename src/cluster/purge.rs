@@ -13,9 +13,9 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// The server remembers the number of a key's last purge for this time. By then, every flight that was in progress
-/// during the purge has ended, and every older record for callers that page has expired. Such a record lasts 15
-/// minutes, and its life is not extended after a purge.
+/// The server remembers the number of a key's last purge for this time. By then, flights that were in progress during
+/// the purge have normally ended, and older records for callers that page have expired. Such a record lasts 15 minutes,
+/// and its life is not extended after a purge.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1_800);
 
 impl Cluster {

@@ -4,8 +4,8 @@
 --
 -- The script deals slots: times for calls. For N calls a second, slots are 1.04 s / N apart, whichever replica asks.
 -- Example: 36 calls a second are permitted, and three replicas ask at 12:00:00.000. They get .000, .0289 and .0578, and
--- the next request gets .0867. A slot is dealt at most 0.5 s ahead. If the next slot is later than that, the replica
--- gets the time at which to ask again.
+-- the next request gets .0867. A slot is usually dealt at most 0.5 s ahead. If the next slot is later than that, the
+-- replica gets the time at which to ask again.
 --
 -- The hard part is to account for replicas that call without asking here. A replica that was silent for 1.5 s
 -- (MISSING_AFTER) may have lost Redis. It will then call on its own, within its share of N / replicas. The script
@@ -14,9 +14,9 @@
 -- it reports for how long its last calls still count in Zoom's second. Its share stays subtracted until then.
 --
 -- A server may have forgotten the slots that it has just dealt, because it restarted, was emptied or failed over, or
--- because its clock went back. No slot is then dealt until the forgotten slots are over (next_at). For 30 s (WARM),
--- replicas that have not sent a heartbeat since are treated as calling on their own. The replicas remember the day's
--- count, and report it.
+-- because its clock went back. No slot is then dealt until the forgotten slots are over (next_at). If it may also have
+-- forgotten the replicas, those that have not sent a heartbeat since are treated as calling on their own for 30 s
+-- (WARM). The replicas remember the day's count, and report it.
 --
 -- Times are microseconds since 1970-01-01 UTC, as whole numbers. Lua's doubles represent them exactly until the year
 -- 2255.
@@ -129,7 +129,7 @@ if b.run ~= ARGV[3] or went_back then
   next_at = now + ZOOM_SECOND + furthest
 end
 
--- 3. The day. It never goes back.
+-- 3. The day. It does not go back if the clock goes back a little.
 
 -- With its first heartbeat after a loss of memory, a replica reports the count that it last got. The largest reported
 -- count becomes the base, and the calls counted since the loss are added to it once. Example: before a failover, 500

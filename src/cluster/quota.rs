@@ -67,8 +67,8 @@ impl Cluster {
         }
     }
 
-    /// Leaves the cluster. This process makes no more calls, and the other replicas get its share immediately. All
-    /// later operations fail.
+    /// Leaves the cluster. This process makes no more calls. If Redis is available, the other replicas get its share
+    /// immediately. All later operations fail.
     pub async fn leave(&self) {
         if self.ensure_usable().is_ok() {
             // The first request reports the standalone calls. No heartbeat may follow the second request, because that

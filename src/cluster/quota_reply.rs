@@ -68,7 +68,7 @@ pub struct SharedDay {
     pub date: u64,
     /// The counted calls, including `taken`.
     pub used: u64,
-    /// The calls among `used` that other apps of the account made.
+    /// The calls among `used` that other apps of the account made beyond the headroom.
     pub taken: u64,
 }
 
@@ -145,7 +145,7 @@ impl QuotaReply {
         Ok(Self { verdict, now, at, blocker, day, cooldowns, demand, replicas, free, purge, rejected })
     }
 
-    /// Returns the result of a request for a slot; `None` if this is the reply to another operation.
+    /// Returns the result of a request for a slot; `None` if the reply contains no valid one.
     pub(super) fn slot_reply(&self, clock: &ServerClock) -> Option<SlotReply> {
         let at = clock.when(self.at).ok()?;
         match (self.verdict, self.blocker) {

@@ -1,4 +1,4 @@
-//! Sends requests about the shared quota. Each request runs `quota.lua` once, and contains a report of this replica.
+//! Sends requests about the shared quota. Each request runs `quota.lua`, and contains a report of this replica.
 
 use std::time::Instant;
 

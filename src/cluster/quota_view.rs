@@ -8,8 +8,8 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// All replicas together may hold the reserved slots of this time, in milliseconds. At 36 calls a second, these are 9
-/// slots.
+/// All replicas together may hold about the reserved slots of this time, in milliseconds, but at least one each. At 36
+/// calls a second, these are 9 slots.
 const RESERVED_MS: u64 = 250;
 
 /// The last reply, and the standalone calls that are not reported yet.
@@ -37,7 +37,7 @@ pub(super) struct QuotaView {
 pub(super) struct ReplicaReport {
     pub(super) day: u64,
     pub(super) used: u64,
-    /// The number of standalone calls since the last acknowledged report.
+    /// The number of standalone calls in this report; 0 if it was acknowledged.
     pub(super) standalone: u64,
     /// The number of the report. The server counts reports with the same number only once.
     pub(super) number: u64,
@@ -143,9 +143,9 @@ impl QuotaView {
         others.saturating_mul(ahead) / waiting.max(ahead).max(1)
     }
 
-    /// Returns how many slots this replica may hold at the same time. All replicas together hold the slots of 250 ms.
-    /// The number of slots that a replica holds decides its part of the calls, so it is proportional to the replica's
-    /// waiting calls.
+    /// Returns how many slots this replica may hold at the same time. All replicas together hold about the slots of 250
+    /// ms. The number of slots that a replica holds decides its part of the calls, so it is proportional to the
+    /// replica's waiting calls.
     ///
     /// Example: at 36 calls a second, all replicas together hold 9 slots. If 30 of the 40 waiting calls are here, this
     /// replica may hold 7 slots.

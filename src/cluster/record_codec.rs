@@ -25,7 +25,7 @@ const CHECKSUM: usize = 16;
 pub enum RecordKind {
     /// A snapshot's bytes.
     Snapshot = 1,
-    /// A failure that replaces the snapshot, for example because there is no such meeting.
+    /// A failure in place of a snapshot, for example because there is no such meeting.
     Refusal = 2,
     /// An access token.
     AccessToken = 3,

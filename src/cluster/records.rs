@@ -1,4 +1,5 @@
-//! Operations on records that need no claim: reading and forgetting records, and storing those that no flight fetches.
+//! Operations on records that need no claim: reading and forgetting records, and storing those that callers page
+//! through.
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub struct StoredRecord {
 }
 
 impl Cluster {
-    /// Returns the record of this key. There is no record if it was purged.
+    /// Returns the record of this key, if there is one that was neither purged nor is too large.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -38,7 +39,7 @@ impl Cluster {
     /// Stores a record for `keep`, without a claim. Does not store it if it is too large.
     ///
     /// # Errors
-    /// Redis is unavailable or full.
+    /// Redis is unavailable, or refuses the record, for example because it is full.
     pub async fn put_unclaimed(
         &self,
         key: &RecordKey,
@@ -57,7 +58,7 @@ impl Cluster {
 
     /// Returns a record that was stored without a claim. Extends its life to `keep` from now, unless the server
     /// remembers a purge of `part_of`, the meeting that the record belongs to. The second value is the number of that
-    /// meeting's last purge; 0 if there was none.
+    /// meeting's last purge; 0 if the server knows of none.
     ///
     /// # Errors
     /// Redis is unavailable.

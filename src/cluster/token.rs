@@ -40,7 +40,7 @@ impl TokenRecord {
         serde_json::to_vec(&encoded).unwrap_or_default()
     }
 
-    /// Parses a record's content. Returns `None` if the token has expired or is malformed.
+    /// Parses a record's content. Returns `None` if the token has expired, is malformed or has times out of bounds.
     pub(crate) fn from_bytes(bytes: &[u8], clock: &ServerClock, now: Instant) -> Option<Self> {
         let encoded: EncodedToken = serde_json::from_slice(bytes).ok()?;
         let (renew_from, use_until) =
@@ -80,7 +80,7 @@ mod tests {
         let token =
             TokenRecord { text: "secret".to_owned(), renew_from: after(3_300), use_until: after(3_595) };
         let bytes = token.to_bytes(&here);
-        // Another replica, whose monotonic clock began elsewhere.
+        // Another replica, whose monotonic clock started at a different time.
         let there = ServerClock::observe(after(500), after(500), 1_800_000_000_000_000).unwrap();
         let read = TokenRecord::from_bytes(&bytes, &there, after(500)).unwrap();
         assert_eq!((&*read.text, read.renew_from, read.use_until), ("secret", after(3_800), after(4_095)));

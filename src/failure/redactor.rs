@@ -24,7 +24,7 @@ const LONGEST_READ: usize = 8 * 1024;
 /// The longest word that is shown, in bytes. Zoom's longest scopes have 60 letters, and its access tokens have 300 or
 /// more.
 const LONGEST_WORD: usize = 100;
-/// The number of secrets that are kept of each kind. Older secrets are no longer sent, so no response contains them.
+/// The number of secrets that are kept of each kind. Older secrets are no longer sent, so responses do not repeat them.
 const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
 

@@ -28,9 +28,8 @@ pub(super) async fn run(
 ) {
     let state = Rc::new(FetcherState::new(dependencies, signals, &supervisor));
     let (flights, caller) = (Rc::clone(&state.flights), Rc::clone(&state));
-    // The scheduler calls both closures before it grants a permit. The first one detaches a flight that no caller waits
-    // for, so that no caller joins it any more (see `flights`). The second one requests an access token if there is
-    // none.
+    // The scheduler calls both closures before it grants a permit. The first one detaches an abandoned flight, so that
+    // no caller joins it any more (see `flights`). The second one requests an access token if there is none.
     let scheduler = state
         .scheduler
         .clone()
@@ -38,7 +37,8 @@ pub(super) async fn run(
     drop(actix_rt::spawn(supervisor.watch("the queue for permits", scheduler)));
     let access_tokens = state.access_tokens.clone().run();
     drop(actix_rt::spawn(supervisor.watch("the renewal of access tokens", access_tokens)));
-    // The workers reject callers that are over their limits, so they need the limits that the scheduler applies.
+    // The workers start no refreshes for callers that are over their limits, so they need the limits that the scheduler
+    // applies.
     let told = Rc::clone(&state.accounts).tell_workers();
     drop(actix_rt::spawn(supervisor.watch("the callers' parts of the day", told)));
     while let Some(command) = commands.recv().await {
@@ -46,8 +46,8 @@ pub(super) async fn run(
     }
 }
 
-/// Returns whether there is a usable access token. If there is none, starts a task that requests one. If Zoom does not
-/// issue a token, the task rejects all queued calls.
+/// Returns whether there is a usable access token. If there is none, starts a task that requests one, unless it already
+/// runs. If Zoom does not issue a token, the task rejects all queued calls.
 fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
     if state.access_tokens.are_usable(Instant::now()) {
         return true;
@@ -98,8 +98,8 @@ fn carry_out(state: Rc<FetcherState>, command: FetcherCommand) {
     }
 }
 
-/// Replies from the cache, joins the flight in progress, or starts one. All of this runs on one thread without an
-/// `await`, so a snapshot never has two flights that callers can join.
+/// Replies from the cache, joins the flight in progress, starts one, or rejects the caller. All of this runs on one
+/// thread without an `await`, so a snapshot never has two flights that callers can join.
 fn reply_or_start(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplySender) {
     let FetchRequest { requested, requirement, caller, flight_link, deadline, hung_up } = request;
     let (key, entry) = state.cache.find(requested, Instant::now());
@@ -108,7 +108,7 @@ fn reply_or_start(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplyS
         return;
     }
     // The flight in progress waits to make its next call, and no calls are allowed now. A caller with a fallback (a
-    // stale snapshot) gets the failure instead of waiting.
+    // cached snapshot) gets the failure instead of waiting.
     if requirement.has_fallback
         && state.flights.call_waits(&key)
         && let Some((_, failure)) = state.scheduler.blocked_until()

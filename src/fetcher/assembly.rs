@@ -18,8 +18,9 @@ use crate::{
     snapshot::{Snapshot, SnapshotBuilder, SnapshotKey},
 };
 
-/// Pages larger than this, in bytes, are cleaned one at a time, and larger meetings are finished one at a time. The
-/// memory for the cleaned page and for the meeting's encodings is not counted towards `limits.max_fetch_bytes`.
+/// Pages larger than this, in bytes, are cleaned one at a time. Meetings whose packed pages are larger are finished one
+/// at a time. Meanwhile, the memory for the cleaned page or the encodings is not counted towards
+/// `limits.max_fetch_bytes`.
 const LARGE: usize = 1024 * 1024;
 
 async fn one_at_a_time(lock: &Mutex<()>, bytes: usize) -> Option<MutexGuard<'_, ()>> {
@@ -35,7 +36,7 @@ pub(super) async fn check(body: Bytes, meeting: MeetingId) -> Result<CheckedPage
     spawn_blocking(work).await
 }
 
-/// Returns whether the meeting number in Zoom's response is not the requested number. A requested UUID cannot be
+/// Returns whether Zoom's response contains a meeting number other than the requested one. A requested UUID cannot be
 /// compared, because the response contains only the number.
 fn is_of_another(page: &Page, requested: &MeetingId) -> bool {
     let number = requested.as_str().parse::<u64>().ok().filter(|_| !requested.is_uuid());
@@ -84,8 +85,8 @@ pub(super) async fn finish(state: &FetcherState, key: SnapshotKey, builder: Snap
     never_fails(done)
 }
 
-/// Returns the factor by which the new snapshot stays fresh longer than configured. If it replaces an older snapshot,
-/// records the cost of that refresh first.
+/// Returns the factor by which the new snapshot stays fresh longer than configured. If it replaces a stale snapshot of
+/// an unsettled meeting, first records the cost of that refresh.
 fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
     let now = Instant::now();
     if let Some(Entry::Snapshot(older)) = state.cache.get(key, now)
@@ -96,8 +97,8 @@ fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
     state.scheduler.stretch(pages)
 }
 
-/// Unwraps the result of cleaning and compressing in memory, which fails only because of a bug. A failure ends the
-/// flight like a panic.
+/// Unwraps the result of cleaning and compressing in memory, which should not fail. A failure ends the flight like a
+/// panic.
 fn never_fails<T>(done: io::Result<T>) -> T {
     done.unwrap_or_else(|error| {
         tracing::error!(%error, "cleaning or compressing a page failed: this is a bug");

@@ -1,5 +1,5 @@
-//! Fetches one page: waits for a permit and an access token, makes the call, handles its result, and retries as long as
-//! a retry can help.
+//! Fetches one page: waits for a permit and an access token, makes the call, handles its result, and retries a few
+//! times if a retry can help.
 
 mod recovery;
 

@@ -38,7 +38,7 @@ pub(super) struct FlightCalls {
     minute: LedgerEntry,
     /// Counts towards the caller's part of the day and `calls_per_day`. Learns of other replicas' calls with a delay.
     day: FetchShare,
-    /// Counts towards both ceilings in Redis, exactly and for all replicas.
+    /// Counts towards both ceilings in Redis, for all replicas together. Does nothing while Redis is unavailable.
     shared: SharedCeilings,
 }
 
@@ -68,7 +68,7 @@ impl CallerAccounts {
         Ok(FlightCalls { minute, day, shared })
     }
 
-    /// Returns the caller with this id if it is in the callers' file now.
+    /// Returns the current caller with this id; `None` if it has been removed from the callers' file.
     pub(super) fn caller(&self, id: u32) -> Option<Arc<Caller>> {
         self.callers.all().into_iter().find(|caller| caller.id == id)
     }
@@ -132,7 +132,7 @@ impl FlightCalls {
     /// call.
     ///
     /// # Errors
-    /// The calls of all replicas have reached a ceiling of the caller.
+    /// The calls of all replicas together have reached a ceiling of the caller.
     pub(super) async fn confirm(&self) -> Result<(), Failure> {
         self.shared.start().await
     }

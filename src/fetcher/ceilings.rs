@@ -19,8 +19,8 @@ pub(super) struct SharedCeilings {
     /// `None` if Redis is not configured, or the caller has no ceiling.
     cluster: Option<Cluster>,
     caller: Arc<Caller>,
-    /// The time of the server, in microseconds, under which Redis has counted the first call. `None` before that, and
-    /// once the call is made.
+    /// The time of the server, in microseconds, under which Redis has counted the first call. `None` if Redis has not
+    /// counted it, and once the call is made.
     first: Cell<Option<u64>>,
     /// The time under which Redis has counted the last call made, to take that call back. 0 if the time is unknown: the
     /// caller's newest call is then taken back.
@@ -34,8 +34,8 @@ impl SharedCeilings {
         Self { cluster, caller: Arc::clone(caller), first: Cell::default(), last: Cell::default() }
     }
 
-    /// Counts the first call of the flight, or fails if a ceiling is reached. Succeeds without counting if Redis is
-    /// unavailable, if the caller has no ceiling, or if the call is already counted.
+    /// Counts the first call of the flight, or fails if a ceiling is reached. Succeeds without counting if Redis is not
+    /// configured or unavailable, if the caller has no ceiling, or if the call is already counted.
     pub(super) async fn start(&self) -> Result<(), Failure> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         if self.first.get().is_some() || cluster.mode(Instant::now()) != Mode::Shared {

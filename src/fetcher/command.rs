@@ -20,12 +20,12 @@ use crate::{
     zoom::reachability::LastFailure,
 };
 
-/// How long a caller should wait before it retries if its flight took too long, or if too many flights wait. Most
-/// flights in progress end within this time.
+/// How long a caller should wait before it retries if its flight took too long, or got no memory for its next page.
+/// Most flights in progress end within this time.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The minimum interval between two publications of a snapshot that callers page through. Redis keeps it for twice this
-/// time, so a page token works at every replica for at least this time after the token was issued.
+/// The interval between two publications of a snapshot that callers page through. Redis keeps it for twice this time,
+/// so a page token normally works at every replica for at least this time after the token was issued.
 pub(super) const PUBLISH_PAGED_EVERY: Duration = Duration::from_secs(PAGED_FOR.as_secs() / 2);
 
 pub(super) type ReplySender = oneshot::Sender<Result<Fetched, Failure>>;
@@ -84,7 +84,7 @@ pub(crate) enum FetchSource {
     OwnFlight,
     /// The request joined a flight in progress, of this replica or of another one.
     OthersFlight,
-    /// The snapshot was cached between the worker's look-up and the fetcher's.
+    /// The fetcher found the snapshot in the cache, where the worker had found none that the caller accepts.
     Cache,
     /// The snapshot is from the record of another replica's earlier flight.
     Record,
@@ -96,7 +96,7 @@ pub(crate) struct FetcherStatus {
     pub(crate) scheduler: SchedulerStatus,
     /// The day's account of each caller in the callers' file, by the caller's id.
     pub(crate) caller_days: HashMap<u32, CallerDay>,
-    /// How long ago Zoom last answered a call with an error, and the failure.
+    /// How long ago a flight last failed with an error of Zoom, or a cool-down last began, and the failure.
     pub(crate) last_refusal: Option<(Duration, Failure)>,
     pub(crate) last_failure: Option<LastFailure>,
     /// The number of live replicas, this one included; `None` without Redis.

@@ -21,10 +21,11 @@ use crate::{
 
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
-    /// How another replica provided the result; `None` if this replica was to fetch it itself.
+    /// Set if the flight relied on another replica: where the callers' result came from. `None` if this replica was to
+    /// fetch it itself.
     source_if_peer: Option<FetchSource>,
-    /// Whether the result may be cached. `false` if the meeting was purged during the fetch, or if another replica has
-    /// stored a newer result.
+    /// Whether the result may be cached, unless the flight is detached. `false` if Redis reports a purge during the
+    /// fetch, or a newer result of another replica.
     may_cache: bool,
     /// The time until which a failure is cached; `None` if it is not cached.
     remember_until: Option<Instant>,
@@ -84,14 +85,14 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
     }
     let result = fetch_meeting(state, flight).await.map(Arc::new);
     // The result is published before it is cached and sent to the callers, because another replica may have fetched or
-    // purged the meeting since. The wait for Redis ends shortly before the first caller's deadline.
+    // purged the meeting since. The wait for the record to be stored ends shortly before the first caller's deadline.
     let (result, may_cache) = state.peers.publish(claim, flight, result).await;
     FlightResult { may_cache, ..FlightResult::with_ttl(state, flight, result) }
 }
 
 /// Asks Redis whether the flight may make calls for its caller. If the caller has reached a ceiling (`calls_per_minute`
 /// or `calls_per_day`), its own requests get that failure. The flight is then handed over to another caller that waits
-/// for it.
+/// for it, if there is one.
 async fn confirm_or_hand_over(state: &FetcherState, flight: &mut Flight) -> Result<(), Failure> {
     let mut over_limit = flight.caller.id;
     let mut confirmed = flight.calls.confirm().await;
@@ -178,8 +179,8 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
 impl FlightResult {
     /// Makes a result that may be cached, and decides how long it is cached if it is a failure.
     fn with_ttl(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        // A failure before the flight's first call is not about this meeting: for example, there was no access token.
-        // It is cached only if its kind shows that another attempt would not help.
+        // A failure before the flight's first call is usually not about this meeting: for example, there was no access
+        // token. It is cached only if its kind shows that another attempt would not help.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some()
                 || ends_snapshot(failure.reason)

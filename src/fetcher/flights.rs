@@ -2,8 +2,8 @@
 //! flight per snapshot.
 //!
 //! A purge *detaches* a flight. A detached flight continues for the callers that already wait for it, but no other
-//! caller joins it, and its result is not cached. A flight that loses all its callers before its first call is also
-//! detached, and ends.
+//! caller joins it, and its result is not cached. If it is redirected to the other kind, it is joinable again. A flight
+//! whose callers all disconnect before its first call is also detached, and ends.
 
 mod entry;
 mod redirect;
@@ -73,8 +73,8 @@ impl Table {
 }
 
 impl Flights {
-    /// Joins the flight in progress, or starts one if `reserve` succeeds. Limits apply only to starting a flight, so
-    /// any caller may join one.
+    /// Joins the flight in progress, or starts one if `reserve` succeeds and the service is not stopping. A caller's
+    /// limits apply to starting a flight, so any caller may join one.
     pub(super) fn join_or_start(
         &self,
         key: SnapshotKey,
@@ -99,7 +99,7 @@ impl Flights {
         }
     }
 
-    /// Starts a flight that no caller waits for. Returns `None` if a flight for this snapshot is in progress, if the
+    /// Starts a flight that no caller waits for. Returns `None` if callers can join a flight for this snapshot, if the
     /// service is stopping, or if `reserve` fails.
     pub(super) fn start_refresh(
         &self,
@@ -140,7 +140,7 @@ impl Flights {
     }
 
     /// Returns the time at which this flight gives up, unless a caller with a later deadline joins it. `None` once the
-    /// flight has made a call, because it does not give up after that.
+    /// flight has made a call, because no caller's deadline ends it after that.
     pub(super) fn deadline(&self, flight: &Flight) -> Option<Instant> {
         self.read(flight, |entry| (!entry.has_called).then_some(entry.deadline))
     }
@@ -149,8 +149,8 @@ impl Flights {
         self.change(flight, |entry| entry.has_called = true);
     }
 
-    /// Records that this flight's next call waits. `blocked` is the time before which no flight may call, and the
-    /// failure for callers that have a fallback or cannot wait until then.
+    /// Records that this flight's next call waits. `blocked` is the earliest time of that call, and the failure for
+    /// callers that have a fallback or cannot wait until then.
     pub(super) fn begin_wait(&self, flight: &Flight, blocked: Option<&(Instant, Failure)>) {
         self.change(flight, |entry| {
             entry.call_waits = true;
@@ -203,7 +203,7 @@ impl Flights {
     /// detached flight then ends in any case. Another flight ends if it has made no call and its callers disconnected
     /// before the latest deadline. It is then detached, so that no new caller joins it.
     pub(super) fn detach_if_abandoned(&self, number: FlightNumber) -> bool {
-        // A caller that waited until its deadline got `still_fetching` and will retry, so the flight continues for it.
+        // A caller that waited until its deadline got `still_fetching` and may retry, so the flight continues for it.
         self.detach_if(number, |entry| Instant::now() < entry.deadline)
     }
 
@@ -228,8 +228,8 @@ impl Flights {
         ends
     }
 
-    /// Rejects the waiters of this caller with `failure`. Returns another caller of the flight, so that the flight can
-    /// continue for that caller.
+    /// Rejects the waiters of this caller with `failure`. Returns another connected caller of the flight, if there is
+    /// one, so that the flight can continue for that caller.
     pub(super) fn reject_waiters_of(&self, flight: &Flight, caller: u32, failure: &Failure) -> Option<u32> {
         let mut table = self.table.borrow_mut();
         let entry = table.in_progress.get_mut(&flight.number)?;
@@ -243,7 +243,7 @@ impl Flights {
         self.change(flight, |entry| entry.weight = weight_of(caller));
     }
 
-    /// Ends a flight and replies to its callers. `source` is set if the result is another replica's.
+    /// Ends a flight and replies to its callers. `source` is set if the flight relied on another replica.
     pub(super) fn complete(
         &self,
         flight: &Flight,

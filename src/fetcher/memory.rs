@@ -21,7 +21,7 @@ pub(super) fn overloaded() -> Failure {
 ///
 /// # Errors
 /// - The meeting alone takes all the memory, or other meetings need the memory.
-/// - More than `limits.max_queued` calls and flights wait.
+/// - More than `limits.max_queued` calls and flights wait, and this flight has made no call.
 /// - No caller waits for the flight any more, or its deadline has passed.
 pub(super) async fn wait_for_memory(
     state: &FetcherState,
@@ -60,7 +60,7 @@ pub(super) async fn wait_for_memory(
         {
             return Err(overloaded());
         }
-        // Callers with a stale snapshot do not wait for memory.
+        // Callers with a cached snapshot do not wait for memory.
         state.flights.begin_wait(flight, Some(&(now, overloaded())));
     }
     state.flights.end_wait(flight);

@@ -39,7 +39,7 @@ const MAX_EMPTY_PAGES: u32 = 10;
 /// Fetches every page of the meeting. Starts over once if Zoom refuses a page token.
 pub(super) async fn fetch_meeting(state: &FetcherState, flight: &Flight) -> Result<Snapshot, Failure> {
     match fetch_pages(state, flight).await {
-        // The page token has expired. Zoom issues a new one with the first page.
+        // The page token has probably expired. Zoom issues a new one with the first page.
         Err(PagesError::PageTokenRefused(_)) => fetch_pages(state, flight).await,
         result => result,
     }
@@ -52,7 +52,7 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     let mut appending: LocalBoxFuture<'_, _> = Box::pin(ready(SnapshotBuilder::default()));
     let mut next = None::<String>;
     // Tokens may be long, so only their hashes are kept. If two different tokens have the same hash, the flight fails
-    // as if Zoom had repeated a token. This happens once in 10^12 meetings of 5,000 pages.
+    // as if Zoom had repeated a token. This happens about once in 10^12 meetings of 5,000 pages.
     let (hasher, mut tokens_seen) = (RandomState::new(), HashSet::new());
     let mut empty_in_a_row = 0;
     let mut max_pages = MAX_PAGES_IF_UNKNOWN;

@@ -3,8 +3,9 @@
 //! replica fetches for itself.
 //!
 //! A *record* contains a meeting's snapshot, or Zoom's refusal. A replica publishes it under the meeting's key in
-//! Redis. A *claim* is one replica's right to fetch a meeting for all replicas; see [`crate::cluster`]. A search takes
-//! one request to Redis for the record and, if no record is accepted, another one for a claim. A cache hit takes none.
+//! Redis. A *claim* is one replica's right to fetch a meeting for all replicas; see [`crate::cluster`]. A search
+//! usually takes one request to Redis for the record and, if no record is accepted, another one for a claim. A cache
+//! hit takes none.
 
 mod backend;
 mod claim;
@@ -115,8 +116,8 @@ impl Peers {
         }
     }
 
-    /// Replies to a caller for whom no flight starts. Sends another replica's snapshot if there is one, because that
-    /// costs no call.
+    /// Replies to a caller for whom no flight starts. Sends another replica's snapshot if there is one that the caller
+    /// accepts, because that costs no call.
     pub(super) fn answer_rejected(&self, key: SnapshotKey, waiter: Waiter, failure: Failure) {
         match self {
             Self::None => drop(waiter.reply.send(Err(failure))),
@@ -124,7 +125,7 @@ impl Peers {
         }
     }
 
-    /// Returns whether other replicas may have newer snapshots, which is possible only with Redis.
+    /// Returns whether this replica may get newer snapshots from other replicas. Without Redis, it cannot.
     pub(super) fn may_have_snapshots(&self) -> bool {
         matches!(self, Self::Redis(_))
     }

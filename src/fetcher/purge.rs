@@ -38,8 +38,8 @@ impl Purger {
     }
 
     /// Removes snapshots and cached failures, and detaches the flights for them. A detached flight still completes for
-    /// the callers already waiting, but its result is not cached, and new callers do not join it. Returns how many
-    /// entries were removed, and how many flights were detached.
+    /// the callers already waiting, but its result is not cached, and new callers do not join it. Returns about how
+    /// many entries were removed, and how many flights were detached.
     pub(super) fn forget(&self, what: Purge) -> (u64, usize) {
         self.purge_count.set(self.purge_count.get() + 1);
         let Some(keys) = what.keys() else {

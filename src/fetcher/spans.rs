@@ -63,7 +63,7 @@ impl FlightSpans {
         span
     }
 
-    /// Begins the span of a call. `resent` is the number of retries of this call so far.
+    /// Begins the span of a call. `resent` is the number of retries of this call so far, after transient failures.
     pub(super) fn begin_call(&self, flight: &Flight, resent: u32) -> Span {
         let route = match flight.key.kind {
             MeetingKind::Meeting => "/metrics/meetings/{meetingId}/participants/qos",

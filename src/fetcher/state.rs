@@ -40,8 +40,8 @@ use crate::{
 pub struct FetcherConfig {
     /// The longest time that a caller waits for a snapshot.
     pub wait: Duration,
-    /// The maximum number of calls that wait for a permit. Further calls are rejected, and so are flights that would
-    /// wait for memory beyond this number.
+    /// The maximum number of calls that wait for a permit. Beyond it, the call of a new flight evicts another call or
+    /// is rejected, and a new flight does not wait for memory. Flights that have made a call are exempt.
     pub max_queued: usize,
     /// The bound on the memory of all meetings being fetched, in bytes.
     pub max_fetch_bytes: usize,
@@ -55,7 +55,7 @@ pub struct Dependencies {
     pub zoom: ZoomConfig,
     /// How long snapshots are fresh.
     pub freshness: FreshnessConfig,
-    /// This process's limits.
+    /// The limits of the calls to Zoom, and their use so far.
     pub quota: LocalQuota,
     /// The settings of Redis; `None` if Redis is not configured.
     pub cluster: Option<ClusterConfig>,
@@ -63,7 +63,7 @@ pub struct Dependencies {
     pub callers: Callers,
     /// The cache for snapshots and failures.
     pub cache: Cache,
-    /// Counters and gauges.
+    /// The metrics that the fetcher updates.
     pub metrics: Arc<Metrics>,
     /// Makes the spans of flights.
     pub tracer: Tracer,
@@ -73,7 +73,7 @@ pub struct Dependencies {
 #[derive(Default)]
 pub(super) struct Signals {
     pub(super) credentials: watch::Sender<Credentials>,
-    /// The failure that blocks all calls now, for example a cool-down; `None` if calls may be made.
+    /// The failure while a cool-down or the daily quota blocks all calls; otherwise `None`.
     pub(super) blocked: watch::Sender<Option<Failure>>,
     pub(super) redis: watch::Sender<RedisStatus>,
     pub(super) webinars: watch::Sender<Option<WebinarRefusal>>,

@@ -16,7 +16,7 @@ use crate::{
     zoom::{error::Lack, oauth::CREDENTIALS_BACKOFF},
 };
 
-/// Zoom's refusal of all webinars. It applies until a call for a webinar gets another response.
+/// Zoom's refusal of all webinars. It is kept until a call for a webinar gets a page, or "no such webinar".
 #[derive(Debug, Clone)]
 pub(crate) struct WebinarRefusal {
     /// The missing scope or plan, for operators.
@@ -26,15 +26,15 @@ pub(crate) struct WebinarRefusal {
 }
 
 impl WebinarRefusal {
-    /// Returns the failure if this snapshot may not be fetched now; `None` if it may. A meeting's snapshot always may.
+    /// Returns the failure if this snapshot is a webinar's and the refusal still keeps webinars from being fetched.
     pub(super) fn applies_to(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         (key.kind == MeetingKind::Webinar && self.failure.is_in_force(now)).then(|| self.failure.clone())
     }
 }
 
-/// The minimum time between two replacements of the access token. Zoom fixes a token's scopes when it issues the token,
-/// so an added scope takes effect only with a new token. For some accounts, a new token revokes the old token, which
-/// calls for meetings use, so replacements must be rare.
+/// The minimum time between two replacements of the access token because of refused webinars. Zoom fixes a token's
+/// scopes when it issues the token, so an added scope takes effect only with a new token. For some accounts, a new
+/// token revokes the old token, which calls for meetings use, so replacements must be rare.
 const TOKEN_REPLACED_EVERY: Duration = Duration::from_secs(300);
 
 pub(super) struct WebinarAccess {
@@ -86,8 +86,8 @@ impl WebinarAccess {
         failure
     }
 
-    /// Records that Zoom accepted a call for this snapshot. If the snapshot is a webinar's, this ends the refusal of
-    /// webinars.
+    /// Records that Zoom did not refuse a call for this snapshot. If the snapshot is a webinar's, this ends the refusal
+    /// of webinars.
     pub(super) fn grant(&self, key: &SnapshotKey) {
         if key.kind == MeetingKind::Webinar && self.refusal.send_replace(None).is_some() {
             tracing::info!("Zoom accepts calls for webinars again");

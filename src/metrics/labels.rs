@@ -3,7 +3,7 @@
 vocabulary! {
     /// How a request for a meeting ended, in metrics and logs.
     pub enum Outcome {
-        /// A fresh snapshot from the cache.
+        /// A fresh snapshot from the cache, or from another replica's record.
         Hit = "hit",
         /// A stale snapshot from the cache.
         Stale = "stale",
@@ -37,19 +37,19 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// Why Zoom could not be reached, or its response was incomplete, in metrics, logs and status.
+    /// Why Zoom could not be reached, or its response was unusable, in metrics, logs and status.
     pub enum Cause {
-        /// The host's name has no address.
+        /// The host's name could not be resolved.
         Name = "name",
         /// No address accepted a connection.
         Refused = "refused",
-        /// There was no connection within `zoom.connect_timeout`.
+        /// A step towards the connection took longer than `zoom.connect_timeout`.
         Timeout = "timeout",
         /// The TLS handshake failed, or the certificate is not trusted.
         Tls = "tls",
-        /// The proxy could not be reached, or refused the tunnel.
+        /// The proxy could not be reached or refused the tunnel, or its file could not be read.
         Proxy = "proxy",
-        /// The connection broke, or the response was malformed or cut.
+        /// Any other failure: for example, the connection broke, or the response was malformed or cut.
         Broken = "broken",
     }
 }
@@ -71,9 +71,9 @@ vocabulary! {
 vocabulary! {
     /// A kind of value from Redis, in metrics and logs. A value that is out of bounds is ignored.
     pub enum RedisValue {
-        /// A field of the shared quota, or of a replica in it.
+        /// A field of the shared quota, of a replica in it, or of a caller's calls.
         Quota = "budget",
-        /// A claim, or the fencing number of a claim, a record or a purge.
+        /// A claim, a list of purges, or the fencing number of a claim, a record or a purge.
         Fence = "fence",
         /// A record that is too large or corrupt, or has impossible content.
         Record = "record",
@@ -81,7 +81,7 @@ vocabulary! {
         Event = "event",
         /// A reply of a script.
         Reply = "reply",
-        /// The time, run id or address of the server or a Sentinel.
+        /// The run id of the server.
         Server = "server",
     }
 }
@@ -93,7 +93,7 @@ pub enum CallResult {
     Ok,
     /// There is no such meeting, its id is of the other kind, or its data is too old.
     NotFound,
-    /// Zoom no longer accepts a page token.
+    /// Zoom does not accept a page token.
     PageTokenRefused,
     /// Zoom sent a 429.
     RateLimited,

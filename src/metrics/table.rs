@@ -153,7 +153,7 @@ impl Metrics {
     /// Three counters appear only with their first event. For `requests_total`, most pairs of outcome and status cannot
     /// occur. For `stale_answers_total` and `values_unparsed_total`, the values of the labels are defined in `http` and
     /// `clean`, which this module does not import. `caller_calls_total` and `caller_refusals_total` are added when the
-    /// callers' file is read.
+    /// callers are known.
     fn initialize(&self) {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.live_fresh_stretch.set(1.0);

@@ -102,8 +102,8 @@ impl AdaptiveTtl {
         move |root| (pressure * root).clamp(1.0, max_stretch)
     }
 
-    /// Returns the lowest pressure at which the day's calls last: 0 if they last without stretching, `max_stretch` if
-    /// they last at no pressure.
+    /// Returns the lowest pressure at which the day's calls last: 0 if they last without stretching or nothing is
+    /// refreshed, `max_stretch` if they last at no pressure.
     fn pressure(&self, remaining: Remaining, now: Instant) -> f64 {
         let affordable = remaining.planned_calls() / remaining.time.as_secs_f64().max(1.0);
         let others = self.usage.others(now);

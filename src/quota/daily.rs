@@ -33,7 +33,7 @@ pub(crate) struct DayCount {
     /// Days since 1970-01-01 UTC.
     pub(crate) date: u64,
     pub(crate) used: u64,
-    /// The calls among `used` that other apps of the account made.
+    /// The calls among `used` that other apps of the account made beyond the headroom.
     pub(crate) taken: u64,
 }
 
@@ -164,7 +164,7 @@ impl DailyQuota {
         self.days.at(now).today.used
     }
 
-    /// Returns the calls among [`Self::used`] that other apps of the account made.
+    /// Returns the calls among [`Self::used`] that other apps of the account made beyond the headroom.
     pub(crate) fn taken_by_others(&self, now: SystemTime) -> u64 {
         self.days.at(now).today.taken
     }

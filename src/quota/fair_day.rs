@@ -32,9 +32,9 @@ use crate::failure::CallerLimit;
 
 /// A caller whose fetches mostly end with a 404 is *held*: its share of the day is divided by this number.
 const HELD_TO: u32 = 10;
-/// The maximum number of accounts in a day, including those of removed callers.
+/// If there are this many accounts, [`FairDay::set_spending`] adds no more.
 const MOST_ACCOUNTS: usize = 2_000;
-/// The maximum time between two exchanges of counts among the replicas.
+/// The usual time between two exchanges of counts among the replicas.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
 /// The least amount that counts as a whole call, because sums of reserves have rounding errors.
 const A_CALL: f64 = 1.0 - 1e-6;
@@ -54,7 +54,7 @@ pub(crate) struct AccountChange {
     pub(crate) caller: Box<str>,
     pub(crate) is_refund: bool,
     pub(crate) draw: Draw,
-    /// The time of day at which the draw from the reserve begins.
+    /// The time of day at which the draw from the reserve begins; for a refund, the end of the draws that remain.
     pub(crate) from: Duration,
 }
 

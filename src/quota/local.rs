@@ -68,7 +68,7 @@ impl QuotaStatus {
 /// Everything that limits the calls of one process.
 pub struct LocalQuota {
     per_second: NonZeroU32,
-    /// The calls permitted in a UTC day, for all replicas together.
+    /// The calls permitted in a UTC day; with Redis, for all replicas together.
     per_day: u64,
     pub(super) rate: RateLimiter,
     pub(crate) daily: DailyQuota,
@@ -111,8 +111,7 @@ impl LocalQuota {
         Ok(quota)
     }
 
-    /// Returns a channel with [`Self::status`], for other threads. Its value is updated after every change, and at
-    /// least once a second.
+    /// Returns a channel with [`Self::status`], for other threads. Its value is at most about a second old.
     pub(crate) fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
         self.published.subscribe()
     }

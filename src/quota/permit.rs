@@ -7,7 +7,8 @@ use crate::failure::LimitKind;
 
 /// The right to make one call to Zoom's API.
 ///
-/// A quota makes a permit by consuming a slot. A permit cannot be copied, and the call consumes it.
+/// A quota makes a permit by consuming a slot. A permit cannot be copied, and a call consumes it unless its request is
+/// not sent.
 #[must_use = "a permit is counted as a call whether it is used or not"]
 pub struct Permit {
     /// The day on which the call is counted, in days since 1970-01-01 UTC.

@@ -1,12 +1,12 @@
-//! Spaces this process's calls so that no second at Zoom contains more calls than permitted. At saturation, at least 95
-//! % of the permitted calls are used.
+//! Spaces this process's calls so that no second contains more calls than permitted, with some slack for the network.
+//! At saturation, at least 95 % of the permitted calls are used.
 //!
 //! A token bucket of burst *b* and period *T* admits at most *b* + ⌈1 s / *T*⌉ − 1 calls in any second. For N permitted calls:
 //!
 //! - *T* = 1.01 s / (N − *b* + 1). The additional 10 ms are slack for calls that reach Zoom closer together than they were sent.
 //!   This happens, for example, if the first call had to open a connection and the second did not.
-//! - *b* makes up for timers that fire a millisecond or two late: *b* = 2 for N = 40. The tokens are never spent as a burst,
-//!   because the first call after a pause takes all of them.
+//! - *b* makes up for timers that fire a millisecond or two late: *b* = 2 for N = 40. After a pause, the tokens are not
+//!   spent as a burst, because the first call takes all of them.
 //! - Below N = 29, *b* = 1, because a second token would cost more throughput (1 / N) than late timers do.
 //!
 //! Example: N = 40 gives b = 2 and T = 1.01 s / 39 = 25.9 ms, that is 38.6 calls a second, or 96.5 %. The worst second contains

@@ -1,9 +1,9 @@
 //! Makes permits from the quota that all replicas share over Redis, reserved ahead of time. While Redis is unavailable,
 //! makes them from this process's own share of the limits. Only this part of `quota` uses Redis.
 //!
-//! A replica reserves *slots* ahead of time, so that no call waits for a round trip to Redis. A slot is a time for one
-//! call, which a script in Redis assigns. The slot becomes a permit at its time, and only then does the scheduler
-//! decide which call uses it.
+//! A replica reserves *slots* ahead of time for the calls that wait, so that they do not each wait for a round trip to
+//! Redis. A slot is a time for one call, which a script in Redis assigns. The slot becomes a permit at its time, and
+//! only then does the scheduler decide which call uses it.
 //!
 //! Example: 36 calls a second are permitted, and 10 calls wait at each of three replicas. The script assigns a slot
 //! every 1.04 s / 36 = 29 ms, so each replica has reserved about three slots of the next 250 ms.

@@ -1,13 +1,13 @@
 //! The file that keeps the day's count across restarts.
 //!
 //! The file is written ahead of the count: it contains a number that the count has not reached yet. After a crash, the
-//! count is therefore a little too high, and never too low.
+//! count is therefore a little too high, but not too low, unless a write failed.
 //!
 //! Example: at 40 calls a second, the file is 200 calls (5 s) ahead. It contains 200 before the first call. When the
 //! count reaches 101, a write of 301 begins, and calls continue during the write. A process that is killed at a count
 //! of 150 starts again at 200 or 301.
 //!
-//! The scheduler writes the file on another thread. A call waits for a write only if it is the first of a process or a day, or if
+//! The scheduler writes the file on another thread. A call waits for a write if it is the first of a process or a day, or if
 //! the disk is slower than the calls.
 
 use std::{
@@ -25,12 +25,12 @@ use crate::{
     regular_file,
 };
 
-/// The file is ahead by the calls of this many seconds, so that calls need not wait for a slow disk.
+/// A write is ahead by the calls of this many seconds, so that calls need not wait for a slow disk.
 const SECONDS_AHEAD: u64 = 5;
-/// The file is ahead by at least this many calls, unless [`MAX_FRACTION_OF_DAY`] allows fewer.
+/// A write is ahead by at least this many calls, unless [`MAX_FRACTION_OF_DAY`] allows fewer.
 const MIN_AHEAD: u64 = 10;
-/// The file is ahead by at most the day's calls divided by this number, but at least by [`MAX_BURST`]. A crash loses
-/// the calls between the count and the number in the file.
+/// A write is ahead by at most the day's calls divided by this number, but at least by [`MAX_BURST`]. A crash loses the
+/// calls between the count and the number in the file.
 const MAX_FRACTION_OF_DAY: u64 = 50;
 /// The maximum number of calls that are permitted together after a late timer, without a check of the file between
 /// them. One more is added for each 500 calls a second of the limit (see `rate.rs`).
@@ -51,10 +51,10 @@ pub(super) struct StateFile {
     burst: u64,
     /// The count of the last write that was handed out.
     handed_out: SavedCount,
-    /// The count on the disk. No call beyond it may be made.
+    /// The count on the disk. No call is made beyond it, unless writes fail.
     on_disk: SavedCount,
-    /// Whether this process has counted a call today. Before the first call, nothing is written ahead, so that restarts
-    /// alone do not raise the count.
+    /// Whether this process has counted a call today. Until a call is made or waits, nothing is written ahead, so that
+    /// restarts alone do not raise the count.
     pub(super) has_calls: bool,
     /// The spending of each caller that the file contained at the start.
     callers: BTreeMap<Box<str>, SavedCaller>,
@@ -172,7 +172,7 @@ impl StateFile {
         if succeeded {
             self.on_disk = job.state;
         } else {
-            // The count on the disk is still lower than that of the failed write, so the next write is due immediately.
+            // The count on the disk is lower than that of the failed write, so the next write needs no further calls.
             self.handed_out.calls = 0;
         }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::snapshot::RefreshSample;
 
-/// The cost of refreshes is measured over this time, or over twice the longest freshness if that is longer.
+/// The cost of refreshes is measured over this time, or over twice the longest stretched freshness if that is longer.
 const MIN_MEMORY: Duration = Duration::from_secs(600);
 /// The rate of refreshes is computed over at least this time, so that the first refreshes do not look like a high rate.
 const MIN_EVIDENCE: Duration = Duration::from_secs(120);

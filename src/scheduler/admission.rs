@@ -79,7 +79,7 @@ impl Dispatcher {
     /// served before it.
     pub(super) fn reject_unreachable(&mut self, denied: Denied, now: Instant) {
         let is_rate = denied.limit == Limit::Rate;
-        // After a cool-down or the end of the day's calls, the queue is scanned immediately. The rate limit can deny a
+        // During a cool-down, or when the day's calls are spent, the queue is always scanned. The rate limit can deny a
         // permit dozens of times a second, so it does not cause a scan each time.
         if is_rate && !self.unreachable_scan.try_pass(now) {
             return;
@@ -99,7 +99,8 @@ impl Dispatcher {
         }
     }
 
-    /// Returns the failure for a denied permit. If a cool-down is the reason, the failure has Zoom's message.
+    /// Returns the failure for a denied permit. If a cool-down is the reason, the failure has Zoom's message, as far as
+    /// it is known.
     pub(super) fn failure(&self, denied: Denied) -> Failure {
         let at = denied.retry_at;
         if let (Limit::Cooldown(_), Some(failure)) = (denied.limit, self.cooldown.as_ref())

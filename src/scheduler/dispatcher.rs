@@ -25,18 +25,20 @@ use crate::{
     quota::{Permit, Quota},
 };
 
-/// A call is rejected this long before its caller's deadline, so that the caller gets the reason rather than a timeout.
+/// A call that still has no permit is rejected this long before its caller's deadline (less if `server.wait` is very
+/// short), so that the caller gets the reason rather than a timeout.
 const NOTIFY_MARGIN: Duration = Duration::from_millis(50);
-/// The minimum interval between two scans of the whole queue. A cool-down or a spent day causes a scan in any case.
+/// The minimum interval between two scans of the whole queue for the same purpose. A cool-down or a spent day causes a
+/// scan in any case.
 const SCAN_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct Dispatcher {
     pub(super) quota: Quota,
     pub(super) queue: FairQueue<oneshot::Sender<Result<Permit, Failure>>>,
     pub(super) max_queued: usize,
-    /// How long a flight that has made a call waits for its next permit.
+    /// A flight that has made a call waits while its next permit is expected within this time.
     pub(super) patience: Duration,
-    /// The failure of the cool-down that ends last, with Zoom's message.
+    /// The failure of the cool-down that ends last, with Zoom's message if it is known.
     pub(super) cooldown: Option<Failure>,
     pub(super) abandoned_scan: Throttle,
     pub(super) unreachable_scan: Throttle,
@@ -47,7 +49,7 @@ pub(crate) struct NewCall<'a> {
     pub(crate) flight: FlightNumber,
     /// The callers that the flight is for. The call joins the flow of one of them; see [`FairQueue::push`].
     pub(crate) wanted_by: &'a [CallerWeight],
-    /// The time after which no caller wants the call. `None` for a flight that has made a call, which waits up to
+    /// The time after which no caller wants the call. `None` for a flight that has made a call; see
     /// [`Dispatcher::patience`].
     pub(crate) deadline: Option<Instant>,
 }
@@ -176,7 +178,7 @@ pub(super) fn reject(call: oneshot::Sender<Result<Permit, Failure>>, failure: Fa
     drop(call.send(Err(failure)));
 }
 
-/// Permits a scan at most once in [`SCAN_INTERVAL`].
+/// Permits scans that are at least [`SCAN_INTERVAL`] apart.
 #[derive(Default)]
 pub(super) struct Throttle(Option<Instant>);
 

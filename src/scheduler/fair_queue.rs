@@ -4,7 +4,7 @@
 //! Callers share the permits by weight. Each caller has a flow of its own, and start-time fair queueing (Goyal, Vin and
 //! Cheng, 1996) serves the flow that has had the fewest permits for its weight ([`flow`]). An idle caller does not
 //! accumulate permits. A caller that is alone gets all permits. Within a flow, the flight that started first is served
-//! first, even at a later page, so that a meeting is finished before a newer one starts.
+//! first, even at a later page, so that older meetings are finished first.
 //!
 //! Flights that callers wait for (foreground) are served before refreshes (background), but refreshes get one permit in
 //! twenty. A flight has at most one call waiting. Adding and serving a call takes O(log n), with n waiting calls, if
@@ -161,7 +161,7 @@ impl<T> FairQueue<T> {
         unreachable.into_iter().filter_map(|flight| self.remove(flight)).collect()
     }
 
-    /// Returns how many calls are served before a new flight of this caller.
+    /// Estimates how many calls are served before a new flight of this caller.
     pub(crate) fn ahead_of(&self, priority: Priority, weight: CallerWeight) -> usize {
         match priority {
             Priority::Foreground => {

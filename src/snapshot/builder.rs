@@ -83,7 +83,7 @@ pub struct SnapshotBuilder {
     page_count: u32,
     /// Pages that are not encoded yet.
     waiting: Vec<PageRows>,
-    /// Encodes a large meeting between its pages.
+    /// The encoder of a large meeting, kept from page to page, and the permit to keep it.
     encoder: Option<(BodyEncoder, HoldPermit)>,
     row_starts: Vec<u64>,
     /// The length of the participants so far, in bytes.
@@ -120,8 +120,8 @@ impl SnapshotBuilder {
     /// the flight waits for the next page, because encoding a large meeting takes as long as many of Zoom's
     /// responses.
     ///
-    /// A flight that waits should hold little memory, so only a few flights keep compressors between their pages.
-    /// The pages of other flights are encoded after the last page has arrived.
+    /// A flight that waits should hold little memory, so only a few flights keep compressors between their pages. The
+    /// pages of other flights wait, if necessary until the last page has arrived.
     pub(crate) fn pack(&mut self) -> io::Result<()> {
         let waiting: usize = self.waiting.iter().map(|page| page.length).sum();
         if self.encoder.is_none()
@@ -150,7 +150,7 @@ impl SnapshotBuilder {
     /// each snapshot.
     ///
     /// # Errors
-    /// A compressor failed, which would be a bug.
+    /// The meeting could not be encoded, which would be a bug.
     pub fn finish(
         self,
         key: SnapshotKey,

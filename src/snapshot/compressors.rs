@@ -76,8 +76,8 @@ impl Compressors {
         Ok(Self { deflate: Compress::new(Compression::new(GZIP_LEVEL), false), zstd })
     }
 
-    /// Returns the compressors to the pool once their body is finished. The compressors of an unfinished body are
-    /// dropped instead.
+    /// Returns the compressors to the pool once their body is finished, unless the pool is full. The compressors of an
+    /// unfinished body are dropped instead.
     pub(super) fn give_back(mut self) {
         self.deflate.reset();
         let is_reset = self.zstd.reset(ResetDirective::SessionOnly).is_ok();

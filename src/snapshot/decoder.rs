@@ -1,5 +1,5 @@
-//! Decompresses a body part by part as a caller reads it. The complete uncompressed body of a large meeting is never in
-//! memory, however slowly the caller reads.
+//! Decompresses a body part by part as a caller reads it, so that the complete uncompressed body of a large meeting
+//! need not be in memory, however slowly the caller reads.
 
 use std::io::{self, Read};
 

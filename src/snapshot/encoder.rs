@@ -1,9 +1,9 @@
 //! Encodes one body as zstd and as gzip, page by page.
 //!
-//! The head of the document is known only after the last page. The encoder puts it in front of each stream as a
-//! stored block, which is not compressed. Both formats have such blocks, and no later block refers back to the head
-//! (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2). Each encoding is therefore one gzip member or one zstd frame, which every
-//! decoder reads as a whole. No library writes such blocks by itself.
+//! The head of the document is known only after the last page. The encoder puts it in front of each stream as a stored
+//! block, which is not compressed. Both formats have such blocks, and no later block refers back to the head (RFC 1951,
+//! 3.2.4; RFC 8878, 3.1.1.2). Each encoding is therefore one gzip member or one zstd frame, which every decoder reads
+//! as a whole. The encoder writes these blocks itself, because the libraries cannot put one in front of a stream.
 
 use std::io;
 

@@ -26,14 +26,14 @@ pub struct FreshnessConfig {
 /// How long one snapshot is fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// The time from the arrival of the last page until the snapshot is stale.
+    /// The time from the end of the fetch until the snapshot is stale.
     pub fresh_for: Duration,
     /// `fresh_for` without stretching; `None` for a settled meeting, which is never stretched.
     pub unstretched: Option<Duration>,
 }
 
 impl FreshnessConfig {
-    /// Returns a configuration with the same freshness for every meeting, for tests and benches of other code.
+    /// Returns a configuration in which every duration is `fresh`, for tests and benches that are not about freshness.
     pub fn always(fresh: Duration) -> Self {
         Self {
             live_fresh: fresh,
@@ -44,7 +44,7 @@ impl FreshnessConfig {
         }
     }
 
-    /// Returns the longest freshness of any snapshot under the largest stretch.
+    /// Returns an upper bound of the freshness of any snapshot under the largest stretch.
     pub(crate) fn at_most(&self, max_stretch: u32) -> Duration {
         let brief = self.live_fresh.saturating_mul(max_stretch.max(1));
         let last = self.past_fresh.max(self.past_by_number_fresh);

@@ -1,4 +1,4 @@
-//! All bytes that a snapshot stores: in two allocations, or in four or five if it is large.
+//! The encoded bytes of a snapshot: in two allocations, or in four or five if it is large.
 
 use std::{io, ops::Range, time::SystemTime};
 
@@ -15,7 +15,8 @@ use super::{
 /// the memory.
 pub(super) const SMALL: u64 = 16 * 1024;
 
-/// The number of parts: a date and one entity tag per coding for the headers, the gzip and the body itself.
+/// The number of parts in the first two allocations: a date and one entity tag per coding for the headers, the gzip and
+/// the body itself.
 const PARTS: usize = 6;
 
 pub(super) struct EncodedParts {

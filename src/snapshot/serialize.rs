@@ -193,7 +193,7 @@ fn row_starts(header: &Header) -> Option<Vec<u64>> {
     (end <= header.rows_end).then_some(starts)
 }
 
-/// Returns the CRC-32 of the gzip's body; `None` unless the body has this head, length and tag.
+/// Returns the CRC-32 of the decompressed body; `None` unless the body has this head, length and tag.
 fn checked_crc(head: &str, gzip: &[u8], length: u64, tag: Tag) -> Option<u32> {
     let (mut crc, mut rest) = (Crc::new(), Sha256::new());
     let mut decoder = GzDecoder::new(gzip);

@@ -8,7 +8,7 @@ use std::{
 /// One refresh of a snapshot whose freshness may be stretched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshSample {
-    /// The Zoom calls that the newer snapshot took.
+    /// The pages of the newer snapshot, each of which took a Zoom call.
     pub pages: u32,
     /// The time between the fetches of the older and the newer snapshot.
     pub lived: Duration,

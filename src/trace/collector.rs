@@ -2,7 +2,7 @@
 //! block.
 //!
 //! Spans that the collector does not accept are lost, because there are no retries. Changes of the collector's state
-//! are logged.
+//! are logged, but not more often than [`LOG_INTERVAL`] permits.
 
 use std::{
     future::ready,

@@ -16,13 +16,15 @@ use crate::{
 
 /// The maximum number of retries after transient failures of one page's call. Each retry takes another permit.
 const MAX_RETRIES: u32 = 2;
-/// A page fails when Zoom has rate-limited this many of its calls, although the flight waited as Zoom requested.
+/// A page fails when Zoom has rate-limited this many of its calls, although the flight paused after each of them but
+/// the last.
 const MAX_RATE_LIMITED: u32 = 3;
-/// The pause after a per-second 429 without `Retry-After`, in milliseconds. It is random, so that replicas do not
-/// resume in step.
+/// The pause after a per-second 429 without a usable `Retry-After`, in milliseconds. It is random, so that replicas do
+/// not resume in step.
 const DEFAULT_PAUSE_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
 /// The longest pause after a 429 of the per-second limit. After a 429 of the daily limit, the pause ends at most this
-/// long after midnight. A longer `Retry-After` must be wrong, and is shortened.
+/// long after midnight. A longer `Retry-After` is probably wrong, and is shortened. This also applies to the
+/// `Retry-After` of a server error that callers get.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 pub(in crate::fetcher) enum PagesError {
@@ -49,7 +51,7 @@ pub(super) struct Attempts {
 /// Prepares another attempt at a failed call: waits, discards the refused access token, or starts a cool-down.
 ///
 /// # Errors
-/// No retries are left, or a retry would not help.
+/// No retries are left, or a retry would not help or would come too late.
 pub(super) async fn recover(
     state: &FetcherState,
     flight: &Flight,
@@ -65,7 +67,7 @@ pub(super) async fn recover(
             attempts.retried += 1;
             tokio::time::sleep(zoom::backoff(attempts.retried)).await;
         }
-        // After a pause of more than `server.wait`, no caller would be waiting any more.
+        // After a pause of more than `server.wait`, the callers that wait now would be gone.
         CallError::Unavailable { zoom_error, retry_after } if may_retry && retry_after <= state.wait => {
             attempts.retried += 1;
             // The random backoff is added so that clients that got the same `Retry-After` do not retry in step.
@@ -87,8 +89,8 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Waits for `pause` before the next attempt at a call. Callers that have a stale snapshot or cannot wait that long get
-/// the failure immediately.
+/// Waits for `pause` before the next attempt at a call. Callers that have a cached snapshot or cannot wait that long
+/// get the failure immediately.
 async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zoom_error: ZoomError) {
     let until = Instant::now() + pause;
     let failure = Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error);
@@ -96,8 +98,8 @@ async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zo
     tokio::time::sleep(pause).await;
 }
 
-/// Starts a cool-down: stops all calls until Zoom's rate limit permits more. Returns the failure. Callers that have a
-/// stale snapshot or cannot wait that long get it immediately.
+/// Starts a cool-down: stops all calls for the time that Zoom demands, or for a default time. Returns the failure.
+/// Callers that have a cached snapshot or cannot wait that long get it immediately.
 fn pause_all(
     state: &FetcherState,
     kind: LimitKind,

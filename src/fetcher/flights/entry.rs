@@ -40,13 +40,13 @@ pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) reply: ReplySender,
     pub(in crate::fetcher) deadline: Instant,
     pub(in crate::fetcher) weight: CallerWeight,
-    /// Which snapshots the caller accepts, and whether it has a fallback: a stale snapshot to serve instead. A caller
+    /// Which snapshots the caller accepts, and whether it has a fallback: a cached snapshot to serve instead. A caller
     /// with a fallback is rejected when a pause starts, so it does not wait.
     pub(in crate::fetcher) requirement: FetchRequirement,
     /// The kind to fetch next if Zoom says that the id is not of the flight's kind. `None` if the caller named a kind,
     /// or if both kinds have been tried.
     pub(in crate::fetcher) other_kind: Option<MeetingKind>,
-    /// Set when the caller closes its sending side. It may still read the response.
+    /// Set when the caller closes its sending side, as if it had disconnected. It may still read the response.
     pub(in crate::fetcher) hung_up: Arc<AtomicBool>,
 }
 
@@ -132,7 +132,7 @@ impl FlightEntry {
             if let Some(result) = place.as_mut().and_then(&mut answer)
                 && let Some(waiter) = place.take()
             {
-                // Fails only if the caller has disconnected.
+                // Fails only if the caller no longer waits: it has disconnected, or its deadline has passed.
                 drop(waiter.reply.send(result));
             }
         }
@@ -187,7 +187,7 @@ impl FlightEntry {
         weights
     }
 
-    /// Replies to every caller that waits. `source` is set if the result is another replica's.
+    /// Replies to every caller that waits. `source` is set if the flight relied on another replica.
     pub(super) fn answer(self, result: &Result<(Arc<Snapshot>, bool), Failure>, source: Option<FetchSource>) {
         for (place, waiter) in self.waiters.into_iter().enumerate() {
             let Some(waiter) = waiter else { continue };
@@ -200,7 +200,7 @@ impl FlightEntry {
                 }
                 Err(failure) => Err(failure.clone()),
             };
-            // Fails only if the caller has disconnected.
+            // Fails only if the caller no longer waits: it has disconnected, or its deadline has passed.
             drop(waiter.reply.send(answer));
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 
 /// How a flight ends or continues if its id is of the other kind.
 pub(in crate::fetcher) enum Redirected {
-    /// The flight ends: no caller waits for the other kind, or the flight is detached and its callers have
+    /// The flight ends: no caller still needs the other kind, or the flight is detached and its callers have
     /// disconnected.
     Ends,
     /// The flight ends, and its remaining callers, with these weights and deadlines, have joined another flight.
@@ -45,7 +45,7 @@ impl Flights {
             None => Some(Err(failure.clone())),
             Some(_) => known(&other, waiter.requirement),
         });
-        // The result of a detached flight is not cached, so without connected callers it would be of no use.
+        // A detached flight continues only for callers that are still connected.
         if !is_awaited || (is_detached && entry.waiting() == 0) {
             return Redirected::Ends;
         }

@@ -56,7 +56,8 @@ impl RedisPeers {
     }
 
     /// Returns whether this replica's cache has no newer snapshot of the meeting. It has one if, for example, this
-    /// replica fetched while Redis was unavailable. Callers must never get an older snapshot after a newer one.
+    /// replica fetched while Redis was unavailable. Callers of this replica must not get an older snapshot after a
+    /// newer one.
     pub(super) fn is_latest(&self, snapshot: &Snapshot) -> bool {
         match self.cache.get(&snapshot.key, Instant::now()) {
             Some(Entry::Snapshot(cached)) => {

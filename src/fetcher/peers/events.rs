@@ -59,7 +59,7 @@ pub(super) async fn apply_all(
     }
 }
 
-/// Starts a cool-down here, because Zoom rate-limited another replica's call.
+/// Starts a cool-down here, because Zoom rate-limited a call, usually of another replica.
 fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_failure: &str) {
     let Some(clock) = peers.cluster.clock() else { return };
     let now = Instant::now();
@@ -81,8 +81,8 @@ fn purged(key: Option<&str>) -> Option<Purge> {
     (kind == MeetingKind::Meeting).then_some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
 }
 
-/// Caches another replica's failure here. A caller that retries in a loop reaches every replica, and otherwise each of
-/// them would repeat the failing calls.
+/// Caches another replica's failure here. A caller that retries in a loop may reach every replica, and otherwise each
+/// of them would repeat the failing calls.
 fn remember_failure(peers: &RedisPeers, key: &str, encoded_failure: &str) {
     let (Some(key), Some(clock)) = (RecordKey::snapshot_key(key), peers.cluster.clock()) else { return };
     let now = Instant::now();

@@ -18,7 +18,7 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// Replies to a caller with another replica's snapshot, or with `failure` if there is none.
+/// Replies to a caller with another replica's snapshot, or with `failure` if there is none that it accepts.
 pub(super) fn answer(peers: &Rc<RedisPeers>, key: SnapshotKey, waiter: Waiter, failure: Failure) {
     let is_first = {
         let mut pending = peers.lookups.borrow_mut();
@@ -57,7 +57,7 @@ async fn look_up(peers: Rc<RedisPeers>, key: SnapshotKey) {
             }
             _ => Err(failure),
         };
-        // Fails only if the caller has disconnected.
+        // Fails only if the caller no longer waits: it has disconnected, or its deadline has passed.
         drop(waiter.reply.send(answer));
     }
 }

@@ -23,7 +23,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Stores the snapshot under its tag, so that neither an older nor a newer record of the meeting replaces it.
 pub(super) async fn publish(peers: &RedisPeers, snapshot: Arc<Snapshot>) {
     if try_publish(peers, &snapshot).await.is_none() {
-        // Until the next attempt, a caller whose next request reaches another replica has to start from the first page.
+        // Until the next attempt, a caller whose next request reaches another replica may have to start from the first
+        // page.
         snapshot.publish_again_at(Instant::now() + RETRY_AFTER);
     }
 }
@@ -39,7 +40,7 @@ pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Opt
     let purges = peers.purger.purge_count();
     let snapshot = match published(peers, key, tag).await {
         Some(snapshot) => {
-            // Reading the record has extended its lifetime in Redis, so it need not be published again yet.
+            // Reading the record has normally extended its lifetime in Redis, so it need not be published again yet.
             snapshot.publish_again_at(Instant::now() + PUBLISH_PAGED_EVERY);
             snapshot
         }

@@ -86,9 +86,9 @@ async fn put_in_time(
     }
 }
 
-/// Handles a result that came too late: this process was paused, and another replica took over the claim and stored its
-/// own result. Returns the other replica's result if every waiting caller accepts it. Otherwise returns this replica's
-/// result, which may not be cached.
+/// Handles a result that came too late: for example, this process was paused, and another replica took over the claim
+/// and stored its own result. Returns the other replica's result if it is a refusal, or if every waiting caller accepts
+/// it. Otherwise returns this replica's result, which may not be cached.
 async fn superseded(
     peers: &RedisPeers,
     flight: &Flight,

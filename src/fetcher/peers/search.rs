@@ -9,7 +9,7 @@
 //! Example: replicas A and B miss the same meeting 5 ms apart, and neither finds a record. A's claim is granted, with
 //! fencing number 100 (it orders claims, see [`crate::cluster`]); B's is not, so B waits. After 900 ms A stores its
 //! record, an event wakes B, and B reads the record: every page was fetched once. If A dies instead, no event comes; B
-//! claims again every second, and gets the claim 3 s after A's last heartbeat.
+//! claims again every second, and gets the claim once A's last heartbeat is more than 3 s ago.
 
 use std::{sync::Arc, time::Instant};
 
@@ -74,8 +74,9 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
     result
 }
 
-/// Returns the record as the result if every waiting caller accepts it. Otherwise, if the record is a snapshot, caches
-/// it, because it can be served stale if Zoom fails.
+/// Returns the record as the result if it is a refusal that still counts, or a snapshot that every waiting caller
+/// accepts. Any other snapshot is cached, unless the cache has a newer entry, because it can be served stale if Zoom
+/// fails.
 pub(super) fn accept_or_keep(
     peers: &RedisPeers,
     flight: &Flight,
@@ -104,8 +105,8 @@ pub(super) fn accept_or_keep(
 }
 
 /// Returns whether an expired refusal still counts because it shows that the id is a webinar's. That saves this flight
-/// a refused call. The refusal does not count if a caller named the kind, or if the webinar endpoint has also refused
-/// the id. The flight must then call the meeting endpoint.
+/// a refused call. The refusal does not count if, for example, a caller named the kind, or the webinar endpoint has
+/// also refused the id. The flight must then call the meeting endpoint.
 fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: Instant) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     is_kept_for_kind(flight.key, failure)
@@ -120,8 +121,8 @@ pub(super) fn is_kept_for_kind(key: SnapshotKey, failure: &Failure) -> bool {
     key.kind == MeetingKind::Meeting && failure.reason == Reason::NotAMeeting
 }
 
-/// Caches a snapshot that is too old for a waiting caller, unless the cache has a newer one. It can still be served
-/// stale if Zoom fails.
+/// Caches a snapshot that was not accepted, unless the cache has a newer entry. It can still be served stale if Zoom
+/// fails.
 fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
     let is_newer = match peers.cache.get(&flight.key, now) {
@@ -189,9 +190,9 @@ fn failure_of(peers: &RedisPeers, flight: &Flight, encoded: &str) -> Option<Fail
     Some(failure)
 }
 
-/// Returns whether the waiting replicas would get the same failure after the same retries. This includes "not found"
-/// responses that are not cached. Other failures may be specific to one replica (a longer queue, older credentials), so
-/// the waiting replicas try to fetch for themselves.
+/// Returns whether the waiting replicas would probably get the same failure after the same retries. This includes "not
+/// found" responses that are not cached. Other failures may be specific to one replica (a longer queue, older
+/// credentials), so the waiting replicas try to fetch for themselves.
 pub(super) fn holds_for_peers(reason: Reason) -> bool {
     matches!(
         reason,

@@ -5,7 +5,7 @@ const WINDOW: u32 = 50;
 /// A caller with at least this many 404s among its last [`WINDOW`] answers is held.
 const MOSTLY: u32 = 40;
 
-/// The last answers of Zoom to one caller's fetches.
+/// The last results of one caller's fetches that show whether the meeting exists.
 ///
 /// Example: 40 of the last 50 fetches ended with a 404, so the caller is held. When it next finds a meeting, by a fetch
 /// or in the cache, it is released, and the window becomes empty.

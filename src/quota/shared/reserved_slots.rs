@@ -10,10 +10,10 @@ use crate::cluster::{
     quota_reply::{Slot, SlotReply},
 };
 
-/// The minimum interval between requests after a failure, or after a reply with a time in the past.
+/// The minimum interval before the next request after a failure, or after a reply without a slot.
 const MIN_RETRY: Duration = Duration::from_millis(30);
-/// The maximum interval between requests. The script may reply with a time as late as the end of the day. That can be
-/// wrong, for example if the settings of the replicas differ.
+/// The maximum interval before the next request after a reply without a slot. The script may reply with a time as late
+/// as the end of the day. That can be wrong, for example if the settings of the replicas differ.
 const MAX_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Default)]

@@ -167,7 +167,7 @@ impl<T> Flows<T> {
         }
     }
 
-    /// Returns how many calls are served before a new call of this caller.
+    /// Estimates how many calls are served before a new call of this caller.
     pub(super) fn ahead_of(&self, weight: CallerWeight) -> usize {
         let own = self.waiting(weight.caller);
         let due = self.due_behind(weight, own);

@@ -10,7 +10,8 @@ pub(crate) type FlightNumber = u64;
 pub struct CallerWeight {
     /// Identifies the caller's flow.
     pub caller: u32,
-    /// The caller's share of the permits: a caller with twice the weight gets twice the permits.
+    /// The caller's share of the permits: while both have calls waiting, a caller with twice the weight gets twice the
+    /// permits.
     pub weight: NonZeroU32,
 }
 
@@ -23,7 +24,7 @@ vocabulary! {
     /// Whether callers wait for a flight. Foreground calls are served first, but while refreshes wait, they get one
     /// permit in twenty.
     pub enum Priority {
-        /// At least one caller waits for the flight.
+        /// At least one caller waits, or has waited, for the flight.
         Foreground = "foreground",
         /// The flight refreshes a stale snapshot.
         Background = "background",
