@@ -362,6 +362,18 @@ fn an_uncached_refusal_reaches_all_waiting_replicas() {
     finish(replicas, &[]);
 }
 
+#[test]
+fn all_replicas_know_a_refusal_that_is_cached_for_days() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.not_found_live", "72h")]);
+    for replica in &replicas {
+        assert_eq!(replica.get("/qos/92000000999").problem(), "meeting_not_found");
+        assert_eq!(replica.metric("zoom_qos_proxy_redis_values_rejected_total{kind=\"record\"}"), 0.0);
+    }
+    assert_eq!(calls_for(&sim, "92000000999").len(), 1);
+    finish(replicas, &[]);
+}
+
 /// The replica stays alive, so its claim stays valid, but it cannot report that its flight has ended.
 #[test]
 fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {

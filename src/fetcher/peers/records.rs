@@ -99,7 +99,9 @@ pub(super) fn of_refusal(
     keep: Duration,
 ) -> Option<Vec<u8>> {
     let now = Instant::now();
-    let encoded = failure_codec::encode(&failure.clone().retry_at(now + keep), &clock)?;
+    // Other replicas reject a time that is more than `AHEAD_AT_MOST` ahead. Half, because clocks may differ.
+    let until = now + keep.min(AHEAD_AT_MOST / 2);
+    let encoded = failure_codec::encode(&failure.clone().retry_at(until), &clock)?;
     record_codec::encode(
         cluster.cipher().as_deref(),
         record_key,
