@@ -165,7 +165,7 @@ impl Cache {
         } else {
             self.entries.invalidate(&newest);
         }
-        // moka counts the bytes of what was inserted and evicted only now.
+        // moka updates its byte count only when its pending tasks run.
         self.entries.run_pending_tasks();
         (snapshot, is_kept)
     }

@@ -17,7 +17,7 @@ SMALL, LARGE = "90000000008", "90000000060"
 HIDING_KEY = "zqp_" + "h" * 43
 ZOOM = "/v2/metrics/meetings/{id}/participants/qos"
 PLAIN = "/qos/{id}"
-# All requests accept gzip, so that only the paths differ.
+# All requests accept gzip, so that the rows do not differ in their encoding.
 CODING = {"accept-encoding": "gzip"}
 KEPT = [
     ("hit", PLAIN, "key"),

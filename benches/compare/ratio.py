@@ -1,7 +1,7 @@
 """Ratios of two sides that are measured in turn, and whether their rounds agree.
 
-The true median lies between two of the rounds' ratios with a probability of 95 % (the interval of the sign test). A claim is the
-accepted difference between the median and these two ratios. If both are within the claim, the median is printed, otherwise both
+Two of the rounds' ratios enclose the true median with at least 95 % confidence (the interval of the sign test). A claim is the
+largest accepted difference between the median and these two ratios. If both are within the claim, the median is printed, otherwise both
 ratios. Example with a claim of 10 %: nine rounds have ratios from 1.35 to 1.47, the second is 1.36, and the eighth is 1.46. They
 are printed as 1.41. If the eighth were 1.60, "varies, 1.36 to 1.60" would be printed.
 """

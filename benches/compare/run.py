@@ -27,7 +27,8 @@ from stage import CPUS, ROOT, Stage
 
 # The release profile with function names, which assign instructions to crates.
 BUILD = ["cargo", "build", "--profile", "bench", "--locked", "--workspace"]
-# Each part's foreign programs, examples of this crate (None: the part builds its own), and benches.
+# What each part needs: external programs, examples of this crate, and benches. `None` instead of the examples: nothing is built in
+# advance, because the part builds the service itself.
 NEEDS = {
     "hits": (["wrk", "nginx", "varnishd"], ["bare", "open_loop"], []),
     "instructions": (["valgrind"], ["bare"], []),

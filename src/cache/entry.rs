@@ -13,8 +13,8 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// The memory for an entry's bookkeeping, in bytes: moka's own, measured at 291 with an expiry and a weigher, the key, and the place in
-/// the order of eviction, measured at 41.
+/// The memory that an entry takes besides its value, in bytes. Measured: 291 for moka, with an expiry and a weigher, and 41
+/// for the place in the order of eviction. The constant adds the key, and 36 bytes for what the measurements miss.
 pub(super) const BOOKKEEPING: usize = 368 + size_of::<CacheKey>();
 /// How long an older snapshot is kept after its last slice was served, unless it is evicted. The first slice of a larger
 /// meeting hands out a token, and most tokens are never used.
@@ -63,7 +63,7 @@ fn entry_bytes(value: usize) -> u64 {
     u64::try_from(BOOKKEEPING + value).unwrap_or(u64::MAX)
 }
 
-/// The entries that one meeting may have side by side.
+/// The key of an entry. A meeting can have entries of all three kinds at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum CacheKey {
     /// The newest snapshot, or Zoom's response that the meeting does not exist, is of the other kind or is too old.

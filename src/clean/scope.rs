@@ -1,6 +1,6 @@
 //! The place of a value in the list of participants, which decides which rules apply to it.
 
-/// The place of a value.
+/// Where a value is, relative to a participant and its `user_qos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// An element of `participants`.

@@ -90,7 +90,7 @@ def of_query(service, target, variables):
 
 
 def answer(service, target, variables):
-    """The rows, or a text with the error if the service does not answer with 200."""
+    """The rows, or an error message if the service does not answer with 200."""
     path = filled(target["url"], variables)
     query = urlencode({each["key"]: filled(each["value"], variables) for each in target["url_options"]["params"]})
     got = service.get(f"{path}?{query}", ("Accept", ACCEPT[target["type"]]), ("Accept-Encoding", "gzip"))

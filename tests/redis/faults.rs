@@ -312,7 +312,7 @@ async fn flushing_the_outbox_does_not_hide_missed_purges() {
     };
     assert_eq!(purged(&mut heard_by_two).await, record_key(2).as_str());
     assert_eq!(purged(&mut heard_by_one).await, record_key(1).as_str());
-    // The replica receives its own purge, too, because the purge reached Redis from the outbox.
+    // After the outbox is flushed, the replica repeats its own purge here, because Redis had the record until then.
     assert_eq!(purged(&mut heard_by_one).await, record_key(2).as_str());
 }
 

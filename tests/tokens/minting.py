@@ -68,7 +68,7 @@ class Key:
         return {**json.loads(self.theirs.to_jwk(self.private.public_key())), "kid": self.kid, **more}
 
     def head(self, more):
-        """The head of a token; None removes a member."""
+        """The JOSE header of a token. A member set to None is left out."""
         full = {"alg": self.algorithm, "typ": "JWT", "kid": self.kid, **more}
         return {name: value for name, value in full.items() if value is not None}
 

@@ -42,7 +42,7 @@ impl Delivery {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// The `code` in the body, for the record.
+    /// The `code` in the body, which the record of the call repeats.
     pub(crate) code: Option<i64>,
     pub(crate) content_type: &'static str,
     /// Headers in addition to those of every answer.

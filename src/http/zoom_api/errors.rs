@@ -50,7 +50,7 @@ struct FieldError<'a> {
     message: &'a str,
 }
 
-/// Responds to a request at one of Zoom's paths, and records the outcome in its context.
+/// Responds with this problem in Zoom's format, and records the outcome in the request's context.
 pub(in crate::http) fn respond(problem: &Problem, exchange: Exchange<'_>) -> HttpResponse {
     let ids = path_ids(exchange);
     let hidden = exchange.context.identity.hidden_fields();

@@ -44,7 +44,7 @@ struct Frequency {
 }
 
 impl CommonValues {
-    /// Counts a participant. `fields` has the JSON text of each compared field. A value that is not a text is
+    /// Counts a participant. `fields` has the raw JSON of each compared field. Values that are not strings are
     /// ignored.
     pub(super) fn add(&mut self, fields: &[Option<&[u8]>], is_affected: bool) -> Result<(), Desynced> {
         self.participants += 1;
