@@ -179,13 +179,7 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
 impl FlightResult {
     /// Makes a result that may be cached, and decides how long it is cached if it is a failure.
     fn with_ttl(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        // A failure before the flight's first call is usually not about this meeting: for example, there was no access
-        // token. It is cached only if its kind shows that another attempt would not help.
-        let failure = result.as_ref().err().filter(|failure| {
-            failure.lasting.is_some()
-                || ends_snapshot(failure.reason)
-                || state.flights.read(flight, |entry| entry.has_called)
-        });
+        let failure = result.as_ref().err().filter(|failure| state.flights.concerns_meeting(flight, failure));
         let now = Instant::now();
         let keep = failure.and_then(|failure| state.cache.failure_ttl(flight.key, failure, now));
         Self { result, source_if_peer: None, may_cache: true, remember_until: keep.map(|keep| now + keep) }

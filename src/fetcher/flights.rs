@@ -23,6 +23,7 @@ pub(super) use self::{
 };
 use super::{caller_accounts::FlightCalls, command::FetchSource};
 use crate::{
+    cache::ends_snapshot,
     callers::Caller,
     failure::{Failure, Reason},
     scheduler::fair_queue::FlightNumber,
@@ -235,6 +236,13 @@ impl Flights {
         let entry = table.in_progress.get_mut(&flight.number)?;
         entry.answer_some(|waiter| (waiter.weight.caller == caller).then(|| Err(failure.clone())));
         entry.connected().map(|waiter| waiter.weight.caller).find(|other| *other != caller)
+    }
+
+    /// Returns whether a failure of the flight is about its meeting. A failure before the first call usually is not: for
+    /// example, there was no access token. It only is if its kind shows that another attempt would not help.
+    pub(super) fn concerns_meeting(&self, flight: &Flight, failure: &Failure) -> bool {
+        let has_called = || self.read(flight, |entry| entry.has_called);
+        failure.lasting.is_some() || ends_snapshot(failure.reason) || has_called()
     }
 
     /// Makes the flight's calls count for this caller from now on.

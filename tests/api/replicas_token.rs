@@ -177,6 +177,30 @@ fn without_a_key_each_replica_has_its_own_token_and_redis_none() {
 }
 
 #[test]
+fn a_replica_without_a_token_does_not_fail_the_callers_of_another() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let url = redis.url();
+    let other = start_one(&sim, &url, &[]);
+    wait_for(|| (renewals(&other, "ok") == 1.0).then_some(()));
+    let out_of_order = FaultKind::Status { status: 500, body: "{}".into() };
+    sim.inject(Fault::new(out_of_order).on_token_endpoint().forever());
+    let tokenless = start_one(&sim, &url, &[]);
+    let path = &add_meetings(&sim, 0, 1)[0];
+    let (first, second) = std::thread::scope(|scope| {
+        let calls = sim.token_calls().len();
+        let first = scope.spawn(|| tokenless.get(path));
+        wait_for(|| (sim.token_calls().len() > calls).then_some(()));
+        let second = other.get(path);
+        (first.join().unwrap(), second)
+    });
+    assert_eq!((first.status, first.problem().as_str()), (502, "zoom_failed"));
+    assert_eq!(second.status, 200, "{}", second.text());
+    assert_eq!(other.get(path).status, 200);
+    other.finish(&[]);
+    tokenless.finish(&["no access token", "flight failed"]);
+}
+
+#[test]
 fn replicas_with_different_keys_use_different_tokens() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();

@@ -55,7 +55,9 @@ pub(super) async fn publish(
                 (record, if is_kept { keep.max(KIND_REMEMBERED_FOR) } else { keep })
             } else {
                 let announced = Failure { retry_at: keep.map(|keep| now + keep), ..failure.clone() };
-                claim.release(&announcement(&announced, &clock)).await;
+                let is_theirs = peers.flights.concerns_meeting(flight, failure);
+                let announcement = if is_theirs { announcement(&announced, &clock) } else { String::new() };
+                claim.release(&announcement).await;
                 return (result, true);
             }
         }
