@@ -76,7 +76,9 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
             return FlightResult { source_if_peer, ..FlightResult::with_ttl(state, flight, Err(failure)) };
         }
     };
-    if let Err(failure) = confirm_or_hand_over(state, flight).await {
+    // A flight that goes on at the other endpoint has made a call, and completes even if its caller has reached a ceiling.
+    let has_called = state.flights.read(flight, |entry| entry.has_called);
+    if !has_called && let Err(failure) = confirm_or_hand_over(state, flight).await {
         // The failure is not published, because other callers, at other replicas, may be within their limits. Dropping
         // the claim releases it. There is no `await` from here to the end of the flight, so no caller can join it and
         // get another caller's failure.

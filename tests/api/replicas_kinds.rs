@@ -140,3 +140,15 @@ fn a_caller_over_its_limit_still_gets_another_replicas_webinar() {
     assert_eq!(calls(&sim), (2, 3));
     finish(replicas, &[]);
 }
+
+/// The refused call to the meeting endpoint already reaches the limit. A flight that has made a call completes.
+#[test]
+fn a_callers_limit_does_not_stop_the_search_for_its_webinar() {
+    let (sim, redis) = (with_webinar(Duration::ZERO), Server::start());
+    let (_folder, file) = callers_file(&two_callers("calls_per_minute = 1"));
+    let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
+    let found = get_as(&replicas[0], KEY, WEBINAR);
+    assert_eq!(found.status, 200, "{}", found.text());
+    assert_eq!(calls(&sim), (1, 3));
+    finish(replicas, &[]);
+}
