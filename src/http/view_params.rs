@@ -31,8 +31,7 @@ impl ViewParams<'_> {
     /// Returns the requested view; `None` for the meeting as it is cached.
     pub(super) fn view(self, headers: &HeaderMap) -> Result<Option<View>, Problem> {
         let media = self.media_type(headers);
-        let is_plain = matches!(media, Ok(MediaType::Json)) && self.rows.is_none() && !self.selects();
-        if is_plain {
+        if matches!(media, Ok(MediaType::Json)) && !self.needs_view() {
             return Ok(None);
         }
         let shape = self.rows.as_deref().map(shape).transpose()?;
@@ -57,9 +56,10 @@ impl ViewParams<'_> {
         known.ok_or_else(|| Problem::invalid("format", "format must be json, ndjson or csv."))
     }
 
-    fn selects(&self) -> bool {
-        let Self { participant, groups, since, until, format: _, rows: _ } = self;
-        [participant, groups, since, until].into_iter().any(Option::is_some)
+    /// Returns whether a parameter other than `format` is set, so that the cached body is not the response.
+    fn needs_view(&self) -> bool {
+        let Self { participant, groups, since, until, rows, format: _ } = self;
+        [participant, groups, since, until, rows].into_iter().any(Option::is_some)
     }
 
     pub(super) fn selection(self) -> Result<Selection, Problem> {
