@@ -1,4 +1,5 @@
-//! How fast a page is cleaned, in Zoom's bytes, compared with parsing it into a tree and with validation alone.
+//! How fast a page is cleaned, compared with parsing it into a tree and with validation alone. The throughput counts the
+//! bytes of Zoom's page.
 //!
 //! Absolute numbers depend on the machine. Compare only the results of one run.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]

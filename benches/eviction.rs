@@ -110,7 +110,7 @@ fn snapshot(number: usize, bytes: u64, random: &mut fastrand::Rng) -> Snapshot {
     builder.finish(key, &FreshnessConfig::always(DAY), Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 
-/// Whether the request hits. A missed meeting is inserted.
+/// A cache with an eviction policy. `request` returns whether the request hits, and inserts a missed meeting.
 trait Policy {
     fn request(&mut self, trace: &Trace, at: usize) -> bool;
 }
@@ -147,7 +147,7 @@ fn moka(policy: EvictionPolicy) -> Moka<usize, u64> {
     Moka::builder().max_capacity(CACHE_BYTES).weigher(weigher).eviction_policy(policy).build()
 }
 
-/// Evicts the meeting of the lowest rank, which each request for a meeting sets.
+/// Evicts the meeting with the lowest rank. Each request for a meeting sets the meeting's rank.
 struct Ranked<F> {
     rank: F,
     used: u64,
@@ -187,7 +187,7 @@ impl<F: FnMut(usize, u64, u64, u64) -> u64> Policy for Ranked<F> {
     }
 }
 
-/// When each request's meeting is requested next; later is a lower rank.
+/// The rank that each request gives its meeting. The later the meeting is requested again, the lower is the rank.
 fn foresight(trace: &Trace) -> Vec<u64> {
     let mut next = HashMap::new();
     let mut ranks: Vec<u64> = trace

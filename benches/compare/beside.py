@@ -1,4 +1,4 @@
-"""Hits of a small meeting, alone and while a large meeting is downloaded as CSV repeatedly. The two cases take turns.
+"""Hits of a small meeting, alone and while a large meeting is repeatedly downloaded as CSV. The two cases take turns.
 
 Each download has a different parameter, so that none is answered from a cached view. curl shares the load generator's processor,
 at the lowest priority.

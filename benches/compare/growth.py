@@ -30,7 +30,8 @@ def hits_in_a_full_cache(stage, fillings, rounds, seconds):
     servers = []
     for meetings in fillings:
         command = [built("examples/filled"), str(meetings)]
-        # The program's log goes to the same pipe as its address. `cat` empties the pipe.
+        # The program's log goes to the same pipe as its address. `cat` drains it, or the program would block once it is
+        # full.
         process = stage.start(command, environment=environment, says=r"listens on http://127.0.0.1:(\d+)")
         subprocess.Popen(["cat"], stdin=process.popen.stdout, stdout=subprocess.DEVNULL)
         text = AT_RANDOM.replace("{first}", str(FIRST)).replace("{meetings}", str(meetings))

@@ -140,7 +140,7 @@ def by_crate(path):
     return counted
 
 
-# Functions of the C library that allocate or copy memory.
+# Functions of the C library that allocate memory, or copy, set, compare or search it.
 C_LIBRARY = re.compile(r"malloc|free|calloc|realloc|_int_|mem(cpy|move|cmp|set|chr)|unlink_chunk|tcache|arena")
 
 

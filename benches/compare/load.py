@@ -23,7 +23,7 @@ end
 
 
 def wrk(port, path, seconds, headers, script):
-    """Returns the number of requests, their duration in microseconds, and the bytes received."""
+    """Returns the number of requests, the time that the run took (`us`, in microseconds), and the bytes received. Fails on errors."""
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--timeout", "30s", "-s", script]
     for name, value in dict(headers).items():
         command += ["-H", f"{name}: {value}"]
@@ -37,7 +37,8 @@ def wrk(port, path, seconds, headers, script):
 
 
 def open_loop(port, path, seconds, headers, rate):
-    """Returns the number of requests, their duration, and percentiles of latencies. All times are in microseconds."""
+    """Returns the number of requests, the time that the run took, and percentiles of the latencies. All times are in microseconds.
+    `late_p99` says how late the generator sent requests. Fails if a response is not a success."""
     fields = [f"{name}: {value}" for name, value in dict(headers).items()]
     command = [built("examples/open_loop"), str(port), path, str(rate), str(seconds), str(CONNECTIONS), *fields]
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=punctual)

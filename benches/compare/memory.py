@@ -67,7 +67,7 @@ def run(stage, quick):
 
 
 def settled(process):
-    """The resident size when it no longer changes. Caches free memory about once a second."""
+    """The resident size once it has settled, or after 24 s. Caches free memory about once a second."""
     last = process.resident()
     for _ in range(20):
         time.sleep(1.2)

@@ -15,7 +15,7 @@ from stage import ASKING, CPUS, MEASURED, Service, Sim
 
 HIT, NEIGHBOUR = "90000000008", "90000000060"
 PARTICIPANTS, SAMPLES = 100, 60
-# Half of what one CPU can do in hits.py, and a rate that leaves time.
+# Hits per second: a low rate, and about half of what one CPU can serve in hits.py.
 RATES = [10_000, 40_000]
 
 

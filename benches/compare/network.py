@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 
-# A namespace may always use reno. It may use cubic if that is the machine's default or in
+# A namespace may always use reno. It may use cubic if that is the machine's default or listed in
 # tcp_allowed_congestion_control.
 CONTROLS = ["cubic", "reno"]
 SETTING = "/proc/sys/net/ipv4/tcp_congestion_control"

@@ -1,5 +1,5 @@
-//! Sends requests at planned times, whether or not earlier ones are answered. A latency counts from the planned time.
-//! If a server stops for 20 ms, all requests that are due in this time are late; wrk would not have sent them.
+//! Sends requests at planned times, or as soon after them as a connection is free. A latency counts from the planned time.
+//! If a server stops for 20 ms, all requests that are due in this time count as late. wrk would not have sent most of them.
 //!
 //! `open_loop PORT PATH REQUESTS_PER_SECOND SECONDS CONNECTIONS [NAME:VALUE…]` prints one JSON object. `late_p99` is
 //! the 99th percentile of the generator's own delays. If it is large, the measurement says nothing about the server.
@@ -56,7 +56,7 @@ struct Load {
     connections: Vec<Connection>,
     /// Numbers of the connections that wait for no response.
     idle: Vec<usize>,
-    /// Planned times of requests that are not sent yet.
+    /// Planned times of requests that have not been sent yet.
     due: VecDeque<Instant>,
     latencies: Vec<Duration>,
     late: Vec<Duration>,

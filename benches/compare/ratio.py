@@ -1,9 +1,9 @@
 """Ratios of two sides that are measured in turn, and whether their rounds agree.
 
-Two of the rounds' ratios enclose the true median with at least 95 % confidence (the interval of the sign test). A claim is the
-largest accepted difference between the median and these two ratios. If both are within the claim, the median is printed, otherwise both
-ratios. Example with a claim of 10 %: nine rounds have ratios from 1.35 to 1.47, the second is 1.36, and the eighth is 1.46. They
-are printed as 1.41. If the eighth were 1.60, "varies, 1.36 to 1.60" would be printed.
+Two of the rounds' ratios enclose the true median with at least 95 % confidence, if there are at least six rounds (the interval of
+the sign test). A claim is the largest accepted difference between the median and these two ratios. If both are within the claim, the
+median is printed, otherwise both ratios. Example with a claim of 10 %: nine rounds have ratios from 1.35 to 1.47, the second is 1.36,
+and the eighth is 1.46. They are printed as 1.41. If the eighth were 1.60, "varies, 1.36 to 1.60" would be printed.
 """
 
 import math
@@ -41,7 +41,7 @@ def yes_or_no(is_met):
 
 
 def interval(values):
-    """The ends of the interval: the second and the eighth of nine values; the smallest and the largest of fewer than nine."""
+    """The ends of the interval, such as the second and the eighth of nine values. Of fewer values: the smallest and the largest."""
     values, cut = sorted(values), 0
     while tail(len(values), cut + 1) <= 0.025:
         cut += 1

@@ -33,7 +33,7 @@ def starts(stage, program, rounds):
     """Seconds from exec to the first answer of the operators' listener, in each round."""
     rows = []
     for turn in range(rounds):
-        # Nothing listens there, so the service gets no access token. The first answers need none.
+        # Nothing listens on port 9, so the service gets no access token. The measured answers need none.
         service = Service(stage, "http://127.0.0.1:9", wait=False, program=program)
         healthy = first_answer(service.process, service.ops_port, "/healthz")
         first_answer(service.process, service.port, "/openapi.json")

@@ -43,7 +43,8 @@ pub struct SimConfig {
     pub token_parameters: TokenParameters,
     /// Whether JSON is compressed for requests that accept gzip.
     pub gzip: bool,
-    /// Whether 429s have `X-RateLimit-*` and `Retry-After` (an ISO 8601 instant), as Zoom's sometimes do.
+    /// Whether the 429s of both limits have `X-RateLimit-*` and `Retry-After` (an ISO 8601 instant), as Zoom's sometimes do.
+    /// Faults do not follow this setting.
     pub rate_headers: bool,
 }
 

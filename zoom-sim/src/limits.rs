@@ -57,7 +57,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a call without checking the limits, for a call that a fault answers with something other than a 429.
+    /// Counts a call without checking the limits, for example a call that a fault answers with something other than a 429.
     pub(crate) fn charge(&mut self, now: Instant, wall: Timestamp) {
         self.advance(now, wall);
         self.window.push_back(now);

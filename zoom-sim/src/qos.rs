@@ -1,7 +1,8 @@
 //! The `QoS` endpoints: all participants or one participant, of a meeting or of a webinar.
 //!
-//! The order of the checks: access token, faults, day, second, path, scope, id, `type`, `page_size`, page token.
-//! Answers are decided under the state's lock. Bodies are written later, without the lock, because writing takes long.
+//! The order of the checks: access token, faults, day, second, path, scope, encoding of the id, `type`, id, `page_size`,
+//! page token. Answers are decided under the state's lock. Bodies are written later, without the lock, because writing takes
+//! long.
 
 mod body;
 pub(crate) mod page_token;

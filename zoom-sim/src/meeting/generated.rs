@@ -1,7 +1,7 @@
 //! Generates participants and samples with the fields and groups that Zoom had in 2026, about 1.3 KB for each sample.
 //!
-//! The same id, participant and sample yield the same bytes in every run. Only `ended_ago` and growing meetings depend on the
-//! time, which callers pass in.
+//! The same meeting yields the same bytes in every run. Only `ended_ago` and growing meetings depend on the time, which
+//! callers pass in.
 
 use std::fmt::Write as _;
 

@@ -15,7 +15,7 @@ use super::{Content, Meeting, example_json};
 /// How many participants are read at a time to find one.
 const PAGE_SIZE: usize = 10;
 
-/// The ids of a participant. In odd meetings, some are not strings.
+/// The ids of a participant. In raw pages, they need not be strings.
 #[derive(Deserialize)]
 struct Ids {
     id: Option<Value>,

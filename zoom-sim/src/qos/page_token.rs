@@ -52,7 +52,7 @@ impl PageTokens {
         token
     }
 
-    /// Issues the constant token, which leads to the second page of the last request that got it.
+    /// Issues the constant token. It leads to the second page of the meeting for which it was last issued.
     pub(crate) fn constant(&mut self, bound: Bound, now: Instant) -> String {
         self.0.insert(CONSTANT.to_owned(), IssuedToken { bound, page: 1, at: now, expired: false });
         CONSTANT.to_owned()

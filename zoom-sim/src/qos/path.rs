@@ -16,7 +16,7 @@ pub(crate) enum Named {
         /// The id in Zoom's message.
         shown: String,
     },
-    /// A path that Zoom does not know, because of raw slashes in the id.
+    /// A path that Zoom does not know, for example because of raw slashes in the id.
     Unrecognized,
 }
 
