@@ -1,7 +1,7 @@
 """Other paths and callers, compared with the plain hit: the cost of a cached response, and of making a response.
 
-Cached responses: a meeting of 8 KB, all forms in turn, at full load. Made responses: a meeting of 100 participants and an hour,
-one request after the other, each for a view that has not been made before.
+Cached responses: a meeting of 8 KB, all forms in turn, at full load. Made responses: a one-hour meeting of 100 participants, one
+request after the other, each for a view that has not been made before.
 """
 
 import hashlib

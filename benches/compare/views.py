@@ -1,9 +1,9 @@
 """Views: answers that are made from a snapshot on demand.
 
-The first measurement compares a page in Zoom's shape with the same slice of `/qos`: ten participants of an hour, in turn. It reads
-mostly cached pages. The second asks once for each page of the meeting before it has been made, and measures the time to the first
-byte and to the last. The third measures a small meeting's hits while the large meeting is downloaded. Other paths and callers are
-in paths.py.
+The first measurement alternates between a page in Zoom's shape and the same slice of `/qos`, each with ten participants of an hour.
+Most of these pages are cached. The second asks for each page of the meeting before it has been made, and measures the time to the
+first byte and to the last. The third measures a small meeting's hits while the large meeting is downloaded. Other paths and callers
+are in paths.py.
 """
 
 import http.client

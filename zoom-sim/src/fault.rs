@@ -103,7 +103,7 @@ pub enum FaultKind {
     CloseDelimited,
     /// A valid page, padded to this many bytes with an additional field.
     Oversized(usize),
-    /// 200 with a text that is not JSON.
+    /// 200 with a body that is not JSON.
     NotJson,
     /// 200 with `{}`.
     EmptyObject,
@@ -131,7 +131,7 @@ pub enum FaultKind {
     EndlessPages,
     /// Token endpoint: 400 `invalid_client`.
     InvalidClient,
-    /// Token endpoint: 200 with a text that is not JSON.
+    /// Token endpoint: 200 with a body that is not JSON.
     TokenNotJson,
     /// Token endpoint: a valid access token without `expires_in`.
     TokenWithoutExpiry,

@@ -13,7 +13,7 @@ impl Dice {
         Self(RandomState::new().hash_one("zoom-sim"))
     }
 
-    /// A stream seeded by a text, the same in every run (FNV-1a).
+    /// A stream seeded by a string (FNV-1a), the same in every run.
     pub(crate) fn of(text: &str) -> Self {
         let hash = text
             .bytes()

@@ -169,7 +169,7 @@ pub(crate) fn faulty(kind: FaultKind) -> (Sim, Client) {
     (sim, client)
 }
 
-/// Percent-encodes a text for a query.
+/// Percent-encodes a string for a query.
 pub(crate) fn encoded(text: &str) -> String {
     text.replace('%', "%25").replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
 }
