@@ -14,7 +14,7 @@ FROM ${BUILD_IMAGE} AS auditable
 ARG CARGO_AUDITABLE=0.7.7
 RUN cargo install --locked --root /opt/auditable --version "$CARGO_AUDITABLE" cargo-auditable
 
-# ---- dependencies: compiled again only when a manifest changes ----
+# ---- dependencies: compiled again only when a manifest, Cargo.lock or the build image changes ----
 FROM ${BUILD_IMAGE} AS dependencies
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
@@ -57,8 +57,8 @@ COPY --from=build --chown=65532:65532 /out/state/ /var/lib/
 # In a container both listeners must accept connections from outside; docs/OPERATIONS.md says who should reach them.
 ENV QOS_PROXY__SERVER__LISTEN=0.0.0.0:8080 \
     QOS_PROXY__SERVER__OPS_LISTEN=0.0.0.0:9090
-# Two malloc arenas, and blocks of 512 KiB or more outside of them. glibc then returns freed memory, so a full cache takes a third
-# less memory.
+# At most two malloc arenas, and blocks of 512 KiB or more outside of them. glibc then returns freed memory to the system, and a full
+# cache takes up to a third less memory.
 ENV GLIBC_TUNABLES=glibc.malloc.arena_max=2:glibc.malloc.mmap_threshold=524288:glibc.malloc.trim_threshold=524288
 EXPOSE 8080 9090
 WORKDIR /
