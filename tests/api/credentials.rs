@@ -73,7 +73,7 @@ impl Mounted {
         ("zoom.client_secret_file", self.path().to_str().unwrap().to_owned())
     }
 
-    /// Replaces all files at once by renaming a new link over `..data`.
+    /// Replaces all files atomically by renaming a new link over `..data`.
     fn replace(&self, secret: &str) {
         self.versions.set(self.versions.get() + 1);
         let version = format!("..version_{}", self.versions.get());

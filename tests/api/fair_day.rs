@@ -182,7 +182,7 @@ fn a_restart_keeps_what_each_caller_has_spent() {
     assert_eq!(fetched(&service, KEY, &paths[2..5]), 1);
     service.finish(&[]);
 
-    // A state file of an older version has no counts of single callers.
+    // A state file of an older version has no counts for each caller.
     std::fs::write(&file, format!("{{\"zoom_calls_of_day\":{},\"calls\":9}}", today())).unwrap();
     let (service, _folder, _) = start(&sim, &callers, &settings);
     assert_eq!(in_status(&service, "support-tools")["day"]["calls_used"], 0);

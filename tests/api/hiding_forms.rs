@@ -21,7 +21,7 @@ const COMPARED: [(&str, Option<&str>); 7] = [
     ("device", Some("device")),
 ];
 
-/// A meeting with two stays of one person, both of bad quality, and three good ones of another person.
+/// A meeting with two stays of one person, both with bad quality, and three stays of another person with good quality.
 fn meeting() -> Meeting {
     let rejoined = row("").replace("mark-user-id", "mark-user-id-2").replace("10:00:00Z", "10:30:00Z");
     let good = row("-of-another").replace("55 ms", "5 ms");

@@ -112,7 +112,7 @@ fn of_everything() -> Vec<Fault> {
     ]
 }
 
-/// The texts that a service has sent and logged, each with its place. The bodies of meetings are left out.
+/// Everything that a service has sent and logged, except the bodies of meetings. Each piece has its place.
 struct Said {
     places: Vec<(String, String)>,
     secrets: Vec<String>,
@@ -185,7 +185,7 @@ impl Scene {
         Self { sim, service, collector, _folder: folder }
     }
 
-    /// Requests all meetings at the same time. The key is in `X-Api-Key` and in `Authorization` by turns.
+    /// Requests all meetings at the same time, alternately with one key in `X-Api-Key` and another in `Authorization`.
     fn ask(&self, meetings: &[String]) -> Vec<Answer> {
         let bearer = format!("Bearer {KEY}");
         let headers = [[("X-Api-Key", OTHER_KEY)], [("Authorization", bearer.as_str())]];

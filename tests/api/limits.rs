@@ -20,7 +20,7 @@ fn code(answer: &Answer) -> String {
     if answer.status == 200 { "200".to_owned() } else { answer.problem() }
 }
 
-/// The time this many seconds from now, in the three forms of `Retry-After`.
+/// The time this many seconds from now, as a `Retry-After` in seconds, as an HTTP date, and in ISO 8601.
 fn in_three_forms(seconds: u64) -> [String; 3] {
     let then = SystemTime::now() + Duration::from_secs(seconds);
     let iso = jiff::Timestamp::try_from(then).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -116,7 +116,7 @@ fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
 }
 
 /// A response of 700 KB. The first 1,000 bytes are sent in `pauses_before` pieces, and the last 1,000 in `pauses_after`
-/// pieces. A pause of 700 ms follows each piece. The bytes between are sent at once.
+/// pieces. A pause of 700 ms follows each piece. The bytes between are sent without a pause.
 fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
     let bytes = answer(&page(&"x".repeat(700_000)));
     let (first, rest) = bytes.split_at(1_000);

@@ -38,7 +38,7 @@ fn documented_rows(heading: &str) -> impl Iterator<Item = &'static str> {
     table.lines().skip(2).take_while(|row| row.starts_with('|'))
 }
 
-/// The texts in backticks in a cell of this row.
+/// The strings in backticks in a cell of this row.
 fn names_in(row: &'static str, cell: usize) -> impl Iterator<Item = &'static str> {
     row.split('|').nth(cell).unwrap().split('`').skip(1).step_by(2)
 }

@@ -18,8 +18,8 @@ fn names(members: &[Member]) -> Vec<&str> {
     members.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// Parses a header field as RFC 9651 and the `RateLimit` draft define it: strings with integer parameters, and one space
-/// after each comma.
+/// Parses a list of strings with integer parameters, as RFC 9651 serializes it: with one space after each comma. Accepts
+/// only the parameters of the `RateLimit` draft.
 fn list(field: &str) -> Vec<Member> {
     let members = field.split(", ").map(|member| {
         let mut parts = member.split(';');

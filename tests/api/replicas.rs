@@ -247,7 +247,7 @@ mod alone {
     }
 
     /// Redis is killed under load and restarts empty. Zoom sends no 429, callers still get answers, and no call is
-    /// missing in the day's count.
+    /// missing from the day's count.
     #[test]
     fn redis_restarting_empty_under_load_costs_throughput_only() {
         let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(30)), Server::start());

@@ -26,7 +26,8 @@ const SEED: u64 = 6;
 const MEETINGS: usize = 12;
 const CALLERS: usize = 4;
 /// The longest wait of a caller: until a claim becomes free (3 s), another replica looks again (1 s), and a process
-/// without Redis may call Zoom on its own (3 s). Then twelve meetings share a third of the limit.
+/// without Redis may call Zoom on its own (3 s). The other 5 s are for the fetches, because without Redis all meetings
+/// share a third of the limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(12);
 /// The most slots that a disturbance can waste, because a replica or Redis forgets that they were reserved: the calls
 /// of a quarter of a second.

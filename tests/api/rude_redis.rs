@@ -50,13 +50,13 @@ const SETTINGS: [(&str, &str); 7] = [
 const TURN: Duration = Duration::from_millis(2_500);
 const RUDE_FOR: Duration = Duration::from_millis(1_000);
 
-/// How the proxy treats replies.
+/// How the proxy treats commands and replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manners {
     Honest,
     /// Bytes are delayed or lost, or belong to no reply.
     Faulty,
-    /// Replies are well-formed, but wrong.
+    /// Like `Faulty`, and some well-formed replies are wrong.
     Lying,
     /// Replies never end.
     Flooding,

@@ -232,8 +232,8 @@ fn the_last_slice_costs_about_as_much_as_the_first() {
             *ticks += service.cpu_ticks() - before;
         }
     }
-    // Decompressed from the start of the body, the last slice would cost at least ten times as much. From the restart
-    // point before it, it costs up to twice as much. Other processes make both figures inexact.
+    // Decompressed from the start of the body, the last slice would cost at least ten times as much as the first. From the
+    // restart point before it, it costs up to twice as much. Other processes make both figures inexact.
     assert!(ticks[1] < ticks[0] * 4, "the first slice takes {} ticks, and the last {}", ticks[0], ticks[1]);
     service.finish(&[]);
 }

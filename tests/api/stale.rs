@@ -79,8 +79,8 @@ fn timed(service: &Service, path: &str) -> (Answer, Duration) {
     (answer, asked.elapsed())
 }
 
-/// Requests the stale meeting, also with each directive that could start a call. Asserts that every answer gives this
-/// reason, and that none costs a call.
+/// Requests the stale meeting with and without directives in `Cache-Control`. Asserts that every answer gives this reason,
+/// and that none costs a call.
 fn assert_nobody_asks_zoom(sim: &Sim, service: &Service, path: &str, detail: &str) {
     let before = sim.qos_calls().len();
     for answer in at_once(service.addr, vec![path.to_owned(); 10]) {
