@@ -520,7 +520,7 @@ enum Scope {
 enum Fate {
     Stays,
     Null,
-    /// Exactly this text, as a number.
+    /// A number that is written exactly like this.
     Number(String),
     /// This number with its decimal point moved right by this many places.
     Shifted(String, i64),
@@ -607,7 +607,7 @@ fn expected_keys(zooms: &[(String, Tree)], in_qos: bool) -> Vec<(String, Fate)> 
 
 fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     let Ok(name) = String::from_utf16(&units(key)) else {
-        // A key with a lone surrogate is none of the fixed names. Only its suffix matters, so any name with this suffix
+        // A key with a lone surrogate equals none of the fixed names. Only its suffix matters, so any name with this suffix
         // stands in for it.
         return fate(if units(key).ends_with(&units("_cpu_usage")) { "a_cpu_usage" } else { "" }, value);
     };
@@ -653,7 +653,7 @@ fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     ("", Fate::Stays)
 }
 
-/// A decimal text times a power of ten, as sign, digits without leading and trailing zeros, and exponent.
+/// A decimal number times 10 to the power of `places`, as sign, digits without leading and trailing zeros, and exponent.
 fn exact(number: &str, places: i64) -> (bool, String, i64) {
     let unsigned = number.trim_start_matches('-');
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));

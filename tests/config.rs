@@ -115,7 +115,7 @@ fn with(setting: &str) -> Config {
     Setup::new().file(format!("[{section}]\n{line}\n")).config()
 }
 
-/// The keys that `name` finds in the lines of a TOML text, as `section.key`.
+/// The keys that `name` finds in the lines of a TOML document, as `section.key`.
 fn keys_of(text: &str, name: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
     let mut section = String::new();
     let mut keys = BTreeSet::new();

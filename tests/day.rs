@@ -95,7 +95,7 @@ struct Seen {
     last: Vec<(u32, u32)>,
     /// The largest stretch factor of any snapshot, for each minute.
     most: Vec<f64>,
-    /// A forecast for every full minute, with its second of the day.
+    /// A forecast for every full minute of the office hours, with its second of the day.
     forecasts: Vec<(u32, Forecast)>,
 }
 

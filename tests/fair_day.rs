@@ -104,7 +104,7 @@ impl Day {
         }
     }
 
-    /// Replaces the rule by a new one that gets only the saved spending.
+    /// Replaces the rule with a new one that gets only the saved spending.
     fn restart(&mut self) {
         let saved: Vec<_> =
             self.rule.spending().map(|(name, spent)| (Box::<str>::from(name), spent)).collect();

@@ -1,5 +1,5 @@
-//! Compares the responses that our reader passes to awc with those of a second, straightforward parser: both read the same, or
-//! ours rejects the stream.
+//! Compares the responses that our reader passes to awc with those of a second, straightforward parser. Whenever ours
+//! reads a response, the second parser reads the same one.
 //!
 //! The second parser has the whole stream, reads it once, and shares no code with the service.
 #![expect(
@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*, sample::select};
 use zoom_qos_proxy::zoom::transport::answer::{AnswerReader, Malformed};
 
-/// A response as its reader parses it: status, `Date` headers, body.
+/// A response as either parser reads it: status, `Date` headers, body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Read {
     status: u16,
@@ -166,8 +166,8 @@ fn split<'s>(stream: &'s [u8], at: &[prop::sample::Index]) -> Vec<&'s [u8]> {
     cuts.windows(2).map(|two| &stream[two[0]..two[1]]).collect()
 }
 
-/// Asserts that our reader agrees with the second parser, and that the result does not depend on how the stream is
-/// split.
+/// Asserts that the second parser reads the same response as our reader, if ours reads one. Also asserts that the result
+/// does not depend on how the stream is split.
 fn compare(stream: &[u8], at: &[prop::sample::Index], ended: bool) -> Result<Option<Read>, TestCaseError> {
     let pieces = split(stream, at);
     let in_pieces = ours(&pieces, ended);

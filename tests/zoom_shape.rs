@@ -33,7 +33,7 @@ fn zooms_documented_example_comes_back() {
 fn every_example_of_zooms_openapi_documents_comes_back() {
     let examples = include_str!("golden/openapi_examples.zoom.json");
     assert_comes_back(examples);
-    // The same participants with every text empty.
+    // The same participants with every string value empty.
     let mut empty = String::new();
     for (at, part) in examples.split("\":\"").enumerate() {
         if at > 0 {
@@ -350,7 +350,7 @@ fn is_called(name: &[u16], field: &str) -> bool {
     if field == "_cpu_usage" { name.ends_with(&field_name) } else { name == field_name }
 }
 
-/// Zoom's key and text of an entry, if it has the form that cleaning writes.
+/// Zoom's key and string for an entry; `None` if the entry does not have the form that cleaning writes.
 fn restored(key: &str, value: &Tree) -> Option<(String, String)> {
     if let Tree::Object(sides) = value
         && let [(width_key, Tree::Bare(width)), (height_key, Tree::Bare(height))] = &sides[..]

@@ -60,7 +60,7 @@ async fn is_away_and_comes_back(shared: &Cluster, comes_back: impl AsyncFnOnce()
     until(shared, RedisStatus::Up).await;
     assert_eq!(shared.mode(Instant::now()), Mode::Shared);
     next_slot(shared).await;
-    // Records work again, too.
+    // Records also work again.
     let mine = settled(|| async {
         match shared.claim(&of, 0).await {
             Ok(ClaimResult::Granted(claimed)) => Some(claimed),

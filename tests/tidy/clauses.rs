@@ -1,4 +1,4 @@
-//! Clauses name their actor: no comment or message in `src` opens a clause with a bare relative clause as its subject.
+//! Clauses name their actor: no clause of a comment or message in `src` has a bare relative clause as its subject.
 //!
 //! "Who waits too long is rejected" hides its actor; "a caller that waits too long is rejected" does not. A pattern
 //! sees only how a clause begins: at the start of a sentence, and after `;`, `:` and `, and`.

@@ -35,7 +35,7 @@ fn the_changelog_has_a_section_for_this_version() {
     );
 }
 
-/// The relative links of a Markdown text with their lines, without their anchors.
+/// The relative links of a Markdown document without their anchors, each with its line number.
 fn links(text: &str) -> Vec<(usize, String)> {
     let (mut found, mut in_code) = (Vec::new(), false);
     for (number, line) in (1..).zip(text.lines()) {

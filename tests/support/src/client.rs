@@ -178,8 +178,8 @@ impl Connection {
         has
     }
 
-    /// Waits until the service closes the connection or [`PATIENCE`] is over. Returns whether nothing more was
-    /// received.
+    /// Waits until the service closes the connection, or nothing arrives for [`PATIENCE`]. Returns whether nothing more
+    /// was received.
     pub fn is_closed(&mut self) -> bool {
         let mut more = Vec::new();
         // The service may also reset the connection.

@@ -1,4 +1,4 @@
-//! An HTTP proxy like those of corporate networks. The test decides which tunnels it opens.
+//! An HTTP proxy like those of corporate networks. The test decides which tunnels the proxy opens.
 
 use std::{
     net::SocketAddr,

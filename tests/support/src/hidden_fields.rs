@@ -55,8 +55,8 @@ pub const SHOWN: [&str; 9] = [
 ];
 /// Fields that Zoom does not document, but may add or send in place of documented ones.
 pub const UNKNOWN: [&str; 4] = ["groupId", "zoom_thin_client_plugin_version", "sip_uri", "share_desktop"];
-/// Values in samples and in unknown lists, objects and numbers. They are hidden from every caller whose `hide` is not
-/// empty.
+/// Values in samples, and values of unknown fields that are lists, objects or numbers. They are hidden from every caller
+/// whose `hide` is not empty.
 pub const ALSO_HIDDEN: [&str; 7] = [
     "491701234567",
     "491707654321",
@@ -72,7 +72,7 @@ pub fn mark(field: &str) -> String {
 }
 
 /// A row with every field that Zoom documents and some that it does not. Each field has a different value. The values
-/// of strings in the lists above end with `suffix`.
+/// of the string fields in the lists above end with `suffix`.
 pub fn row(suffix: &str) -> String {
     let texts = [&IDENTITY[..], &ADDRESS, &DEVICE, &SHOWN, &UNKNOWN].concat();
     let texts: BTreeSet<_> = texts.into_iter().filter(|field| *field != "internal_ip_addresses").collect();

@@ -11,7 +11,7 @@ use crate::wait::wait_for;
 /// A process that is killed when dropped.
 pub struct Process(pub Child);
 
-/// How a process exited, and all that it printed.
+/// How a process exited, and everything that it printed.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,

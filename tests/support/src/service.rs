@@ -213,7 +213,7 @@ impl Service {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// Measures over 1.5 s what fraction of a processor the idle service uses.
+    /// Measures over 1.5 s what fraction of a processor the service uses.
     pub fn load_at_rest(&self) -> f64 {
         const SPAN: Duration = Duration::from_millis(1_500);
         let (before, began) = (self.cpu_ticks(), Instant::now());
