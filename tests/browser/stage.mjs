@@ -8,7 +8,7 @@ const START_MS = 15_000
 const running = new Set()
 process.on('exit', () => running.forEach(child => child.kill('SIGKILL')))
 
-/** Starts a program. Resolves to what `find` finds in one of its lines, and a function that stops it. Its output is read to the end. */
+/** Starts a program. Resolves to what `find` finds in one of the program's lines, and a function that stops the program. */
 function start (command, environment, find) {
   const child = spawn(command[0], command.slice(1), { env: environment, stdio: ['ignore', 'pipe', 'inherit'] })
   running.add(child)

@@ -11,7 +11,7 @@ const AXE = readFileSync(modules.resolve('axe-core/axe.min.js'), 'utf8')
 // Without script, a live meeting's page reloads itself by a meta element when its data is no longer fresh.
 const HTML = new HtmlValidate({ extends: ['html-validate:recommended'], rules: { 'meta-refresh': 'off' } })
 
-/** Runs axe-core with all its rules for standards and good practice. */
+/** Runs axe-core with its default rules. */
 export async function * accessibility (page) {
   await page.evaluate(AXE)
   const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }))

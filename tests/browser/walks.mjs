@@ -137,7 +137,7 @@ export async function * signedIn ({ browser, scene: { keyed, credentials, servic
   await page.close()
 }
 
-/** The page of 1,000 participants and an hour is not too large, is painted soon, and stays fast. */
+/** The page of a one-hour meeting of 1,000 participants is not too large, is painted soon, and stays fast. */
 export async function * large ({ browser, scene: { service } }) {
   const url = service.page(LARGE, '?type=past')
   const bytes = await sizeOf(url)
