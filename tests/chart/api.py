@@ -1,4 +1,4 @@
-"""A Kubernetes API server in memory, as far as `helm install`, `upgrade`, `rollback` and `uninstall` use one, so that tests see
+"""An in-memory Kubernetes API server that supports `helm install`, `upgrade`, `rollback` and `uninstall`, so that tests see
 what Helm itself does with the chart. There are no controllers: `run_jobs` is called for each Job and returns whether it succeeds.
 """
 
@@ -50,7 +50,7 @@ def patched(target, patch):
 
 
 def fields(message):
-    """(number, bytes) of each field of a protobuf message that has a length."""
+    """(number, bytes) of each length-delimited field of a protobuf message."""
     at = 0
 
     def varint():
@@ -73,7 +73,7 @@ def fields(message):
 
 
 def secret_of(message):
-    """Helm's own records are the only objects that it sends in protobuf: runtime.Unknown with a v1.Secret in field 2."""
+    """Parses one of Helm's own records, which it sends in protobuf: a runtime.Unknown with a v1.Secret in field 2."""
     secret = {"metadata": {"labels": {}}, "data": {}}
     for number, value in fields(dict(fields(message[4:]))[2]):
         if number == 1:

@@ -1,6 +1,6 @@
 // Validates custom resources, which Kubernetes' own schemas do not cover. Reads a list of objects as JSON, and prints a list of errors
 // for each. Validators generated from the CRDs check the values, but accept unknown fields. Types generated from the CRDs find
-// those, because TypeScript allows no unknown field in a literal.
+// unknown fields, because TypeScript allows none in a literal.
 //   node crds.mjs FOLDER_OF_NODE_MODULES < objects.json
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -14,7 +14,7 @@ OF_THE_CHART = {
     "zoom.account_id_file", "zoom.client_id_file", "zoom.client_secret_file", "zoom.proxy_file", "zoom.ca_file", "callers.file", "limits.state_file",
     "redis.url_file", "redis.ca_file", "redis.encryption_key_file", "redis.replicas",
 }
-# Secrets as text. The chart supports only files.
+# Secrets given inline. The chart supports only files.
 NEVER = {"zoom.account_id", "zoom.client_id", "zoom.client_secret", "zoom.proxy", "redis.url", "redis.encryption_key"}
 # Keys whose default in the chart differs from the service's; values.yaml says why.
 OTHERWISE = {"server.listen", "server.ops_listen", "server.workers"}
@@ -78,7 +78,7 @@ def test_defaults_equal_those_of_the_service():
 
 
 def test_a_value_reaches_the_service_as_it_was_given():
-    """Sets each key to another value than its default, by file or environment, and checks the service's effective value."""
+    """Sets each key to a value other than its default, by file or environment, and checks the service's effective value."""
     values = ci("every-key")["config"]
     objects = render({"config": values})
     said = check_config(objects.toml, objects.container)

@@ -1,4 +1,4 @@
-"""Replicas without a shared quota: all that can run at the same time together stay within the account's limits."""
+"""Without a shared quota, all replicas that can run at the same time together stay within the account's limits."""
 
 import itertools
 import tomllib

@@ -458,7 +458,7 @@ def test_one_after_the_other_means_the_old_pod_is_gone_first():
 
 
 def test_a_divided_replica_is_not_ready_before_its_predecessor_is_certainly_gone():
-    """A Deployment does not count terminating pods, so their grace period must pass before the next one gets callers. An init
+    """A Deployment does not count terminating pods, so their grace period must pass before a new pod gets callers. An init
     container runs once per pod, so the service's own container restarts without the wait."""
     for values in ({"replicaCount": 2}, ci("replicas"), ci("no-surge"), {"replicaCount": 2, "terminationGracePeriodSeconds": 90}):
         objects = render(values)
