@@ -33,7 +33,7 @@ def sessions(scene, client, base, minute, spent):
     if client == "pyzoom":
         errors["404/2300, another path"] = step("", do="meetings")
     yield list(errors), {**base, "steps": list(errors.values())}
-    # Clients that fetch a new token after a 401 get the same error again, because the credentials are wrong, too.
+    # Clients that fetch a new token after a 401 get the same error again, because the credentials are also wrong.
     wrong = {"access_token": WRONG, "secret": "wrong"}
     yield ["401, a wrong token"], {**base, **wrong, "steps": [step(SMALL)]}
     yield ["401, wrong credentials"], {**base, "secret": "wrong", "steps": [step(SMALL)]}

@@ -149,7 +149,7 @@ class Scene:
         return {**self.addresses(root), "account": "sim-account", "id": caller, "secret": key_of(caller)}
 
     def run(self, client, sessions):
-        """The outcomes of each session's steps, with the addresses cut out of texts."""
+        """The outcomes of each session's steps, with the address of the simulator or the service replaced by `https://zoom`."""
         found = [HERE / "programs" / f"use_{client}.{ending}" for ending in ("py", "mjs")]
         program = next(path for path in found if path.exists())
         command = [self.python if program.suffix == ".py" else "node", str(program)]

@@ -23,7 +23,7 @@ def relaxed(schema):
         return schema
     schema = {key: relaxed(value) for key, value in schema.items()}
     properties = schema.get("properties", {})
-    # Zoom describes `cpu_pressure_level` as an object of texts, but sometimes sends one of these texts instead.
+    # Zoom describes `cpu_pressure_level` as an object of strings, but sometimes sends one of these strings instead.
     if isinstance(properties, dict) and "cpu_pressure_level" in properties:
         described = properties["cpu_pressure_level"]
         words = {"enum": ["normal", "fair", "serious", "critical"]}

@@ -16,7 +16,7 @@ CALLER = "tables"
 # The demo's meeting with odd values.
 ODD = "95550001111"
 MEETINGS = [EXAMPLE, BIG, WEBINAR, ODD, UUIDS["two slashes first"]]
-# A spreadsheet treats a text that begins with one of these characters as a formula.
+# A spreadsheet may treat a cell that begins with one of these characters as a formula.
 FORMULA = tuple("=+-@\t\r\n")
 DUCKDB = "from read_csv($file, header = true, all_varchar = true, nullstr = '', delim = ',', quote = '\"', escape = '\"', new_line = '\\r\\n')"
 

@@ -1,7 +1,8 @@
 """A program that uses one client: it reads sessions as JSON from its standard input, and writes their outcomes as JSON.
 
-A session has the addresses, the credentials, and steps. A step walks all pages (`list`) or reads one participant (`one`).
-The outcome of a step has `pages`, `refused` if the client reported an error, and `seconds`.
+A session has the addresses, the credentials, and steps. A step walks all pages (`list`), reads one participant (`one`), or names
+another method of the program's client, such as `merged` or `patient`. The outcome of a step has `pages`, `refused` (null unless
+the client reported an error), and `seconds`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""requests with urllib3's Retry, as many programs in Python use it: it waits until the time of `Retry-After`."""
+"""requests with urllib3's Retry, a common combination in Python. It waits until the time of `Retry-After`."""
 
 import requests
 from protocol import access_token, path, query, serve
