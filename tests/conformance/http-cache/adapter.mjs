@@ -164,7 +164,7 @@ async function fromOrigin (meeting, originPort) {
   return answer
 }
 
-/** A complete meeting with one row. The origin's answer is one text, because the service changes known fields and empty texts. */
+/** A complete meeting with one row. The origin's answer is one string, because the service changes known fields and empty strings. */
 function page ({ headers, body }) {
   const origin = JSON.stringify({ headers, body: body.toString() })
   const participants = [{ user_id: '1', origin_answer: origin }]

@@ -10,8 +10,8 @@ const PATIENCE_MS = 20_000
 const OF_THE_CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length', 'host'])
 
 /**
- * `headers` is a list of pairs, as in the answer: order, case and repeated fields stay as sent. The
- * answer is undefined if the other side closed the connection instead, which some tests check.
+ * Sends a request, and resolves to the answer; to undefined if the other side closed the connection instead, which some
+ * tests check. `headers` is a list of pairs, as in the answer: order, case and repeated fields stay as sent.
  */
 export function ask (port, { method = 'GET', path, headers = [], body }) {
   return new Promise((resolve, reject) => {

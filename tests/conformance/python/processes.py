@@ -46,7 +46,7 @@ class Answer:
             case "gzip":
                 return gzip.decompress(self.body)
             case "zstd":
-                # Imported only here, because tests/monitoring uses this file, too, and has no zstd.
+                # Imported only here, because tests/monitoring also uses this file, and has no zstd.
                 import zstandard
 
                 source = io.BytesIO(self.body)

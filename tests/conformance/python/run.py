@@ -3,7 +3,7 @@
     python run.py SERVICE_BINARY SIM_BINARY
 
 httplint on a captured answer of every kind, http_sfv on every Cache-Status, RFC 9457's schema on every problem, OpenAPI's
-own schema on the description, schemathesis on all of it. As a negative control, each must find deliberate
+own schema on the description, and schemathesis on each of its operations. As a negative control, each must find deliberate
 mistakes. Exits with 0 without findings, else with 1. Uses only local addresses; takes about a minute.
 """
 

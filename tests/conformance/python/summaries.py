@@ -48,7 +48,7 @@ FIELDS = """
 create or replace table fields as from read_csv($file, header = true, columns = {
     'p': 'INTEGER', 'f': 'VARCHAR', 'fk': 'INTEGER', 'v': 'VARCHAR'
 })"""
-# The percentile of `quantile_disc` is the nearest rank.
+# `quantile_disc` computes percentiles by the nearest-rank method.
 STATISTICS = """
 create or replace table statistics as
 select p, g, gk, m, mk, min(v) as least, avg(v) as mean, quantile_disc(v, 0.95) as p95, max(v) as most,
@@ -99,13 +99,13 @@ class Object:
         self.pairs = pairs
 
     def first(self, name):
-        """The first value of this name that is a text or a number."""
+        """The first value of this name that is a string or a number."""
         fits = (value for key, value in self.pairs if key == name and isinstance(value, str | float))
         return next(fits, None)
 
 
 def text(name):
-    """The text with JSON's escapes. Without them, a database could not store half of a surrogate pair."""
+    """The string with JSON's escapes. Without them, a database could not store half of a surrogate pair."""
     return json.dumps(name)[1:-1]
 
 
