@@ -37,13 +37,13 @@ ANY_NAMESPACE = 'namespace=~".*"'
 LONGEST = 75
 # The values of Grafana's variables, which select everything. `.*` also matches series without a namespace.
 VARIABLES = {"$__rate_interval": "5s", "$__range": "5m", "$namespace": ".*", "$job": ".+", "$instance": ".+"}
-# The panels have content once the traffic has caused these.
+# The panels have content once the traffic has made all of these expressions true.
 SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome in (
     "hit", "stale", "miss", "collapsed", "not_modified", "refused", "failed")]
 SEEN += [f'zoom_qos_proxy_refusals_total{{by="{by}"}} > 0' for by in (
     "budget_second", "budget_day", "queue", "caller", "zoom_second", "zoom_day", "credentials")]
 SEEN += [f'zoom_qos_proxy_stale_answers_total{{detail="{detail}"}} > 0' for detail in ("revalidating", "zoom_failed")]
-# While Redis was up, and after it stopped.
+# Redis was up, and then stopped.
 SEEN += ["max_over_time(zoom_qos_proxy_redis_up[5m]) == 1", "zoom_qos_proxy_redis_up == 0"]
 SEEN += [f'zoom_qos_proxy_{name}{{caller="backfill"}} > 0' for name in ("caller_permits_queued", "caller_oldest_wait_seconds")]
 # The first bucket of a histogram must have less than half of the values, and no value may be above the bound of the last.

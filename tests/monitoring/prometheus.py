@@ -14,7 +14,7 @@ from processes import PATIENCE, until
 
 
 class Prometheus:
-    """Scrapes the targets every second, and evaluates the rules as often."""
+    """Scrapes the targets and evaluates the rules every second."""
 
     def __init__(self, binary, folder, rules, targets):
         folder = pathlib.Path(folder)
@@ -82,7 +82,7 @@ class Prometheus:
 
 
 def unit_tests(promtool, rules, tests, folder):
-    """Runs the unit tests with these rules: an empty text if they pass, else promtool's output."""
+    """Runs the unit tests with these rules: an empty string if they pass, else promtool's output."""
     folder = pathlib.Path(folder)
     (folder / "rules.json").write_text(json.dumps(rules))
     text, replaced = re.subn(r"(?m)^  - .*/rules\.yaml$", "  - rules.json", tests)

@@ -73,7 +73,7 @@ class Busy(Scene):
         callers = f'[[caller]]\nname = "idle"\nweight = 1000\nkey_sha256 = "{unused}"\n'
         for name, key in KEYS.items():
             callers += f'[[caller]]\nname = "{name}"\nkey_sha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n'
-        callers += "calls_per_minute = 1\n"  # of the last
+        callers += "calls_per_minute = 1\n"  # for the last caller
         file = self.folder / "callers.toml"
         file.write_text(callers)
         self.settings = {**self.settings, "callers__file": str(file), "limits__state_file": str(self.folder / "day.json")}
@@ -175,7 +175,7 @@ class FilesBroken(Scene):
 
 
 class RedisAway(Scene):
-    """A Redis that was available at the start: afterwards answers continue, with less throughput."""
+    """Redis stops after the first round. Answers continue, with less throughput."""
 
     def prepare(self):
         self.redis = redis.Server("--save", "")
