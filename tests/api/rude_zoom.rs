@@ -36,8 +36,7 @@ const SECOND: &str = "second";
 const MEMORY: u64 = 64 << 20;
 /// The longest time until an answer: `server.wait` (3 s here), and 2 s for a busy machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// The longest time until the service serves every meeting, after Zoom behaves again. Failures pause meetings for 2 s,
-/// and Zoom may have requested a pause of 3 s.
+/// The longest time until the service serves every meeting, after Zoom behaves again.
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 
 const SETTINGS: [(&str, &str); 15] = [

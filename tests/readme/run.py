@@ -30,9 +30,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # The limit for one line. `make demo` and a start of the service take seconds.
 PATIENCE_SECONDS = 120
-# Programs that serve until stopped: the reader uses another terminal, or `&`.
+# Programs that serve until stopped. A reader runs them in another terminal, or with `&`.
 SERVES = re.compile(r"^(make demo|\S*/zoom-qos-proxy( &)?$|docker run --detach)")
-# Not run, because this test is a part of it.
+# `make test` is not run, because this test is a part of it.
 THIS_IS_IT = "make test"
 
 
@@ -231,7 +231,7 @@ def problem_with(line, said, expected):
 
 
 def main():
-    # SIGTERM raises an exception, so that the processes started here are stopped, too.
+    # SIGTERM raises an exception, so that the processes started here are also stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     page = blocks((ROOT / "README.md").read_text())
     lines = [(number + at, line, language, place) for place, (language, number, body) in enumerate(page)

@@ -74,7 +74,7 @@ class Key:
 
     def by_joserfc(self, claims, **head):
         head = self.head(head)
-        # By default, joserfc rejects members of the head that are not registered, such as those of attackers.
+        # By default, joserfc rejects members of the JOSE header that are not registered, such as those that an attacker adds.
         registry = jws.JWSRegistry(algorithms=[head["alg"]], strict_check_header=False)
         key = self.ours.import_key(self.pem())
         return jws.serialize_compact(head, json.dumps(claims).encode(), key, registry=registry)
