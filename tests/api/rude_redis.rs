@@ -297,7 +297,8 @@ fn participants(number: u64) -> usize {
     usize::try_from(1 + number % 4 * 10).unwrap()
 }
 
-/// Asserts that the answer is the complete meeting or a problem. Returns whether it is the meeting.
+/// Asserts that the answer is the complete meeting, or a problem other than `internal_error`. Returns whether it is the
+/// meeting.
 fn judge(number: u64, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());

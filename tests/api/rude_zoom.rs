@@ -311,7 +311,8 @@ fn greeting(rng: &mut Rng) -> Vec<Step> {
     }
 }
 
-/// Asserts that the answer is the complete meeting or a problem. Returns whether it is the meeting.
+/// Asserts that the answer is the complete meeting, or a problem other than `internal_error`. Returns whether it is the
+/// meeting.
 fn judge(meeting: &str, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());

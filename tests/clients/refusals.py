@@ -1,6 +1,6 @@
 """How each client understands errors: what it raises, and whether it waits, must be the same directly and through the service.
 
-The service gets into each state by its own limits and callers; the simulator by faults.
+Limits and caller settings cause the 429s of the service, and faults cause those of the simulator.
 """
 
 from processes import Service, Sim

@@ -20,7 +20,7 @@ ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "NODE
 PATIENCE_SECONDS = 60
 # Participants on Zoom's largest page.
 LARGEST = 10
-# How Zoom wants ids: encoded once, or twice if they begin with `/` or contain `//`.
+# UUIDs by their special characters. Zoom requires an id to be encoded once, or twice if it begins with `/` or contains `//`.
 UUIDS = {
     "plus and equals": "atsXxhSEQWit9t+U02HXNQ==",
     "a slash inside": "ats/xhSEQWit9t1U02HXNQ==",

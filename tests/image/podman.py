@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 
-# A container has no writable path and no privilege except those given here.
+# With these options, a container has no privileges, and a writable path only if another option adds one.
 HARDENED = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
 # A wait that takes longer than this has failed.
 PATIENCE_SECONDS = 20

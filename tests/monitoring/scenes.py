@@ -114,7 +114,7 @@ class CredentialsRefused(Scene):
 
 
 class SecondPaused(Scene):
-    """Zoom answers per-second 429s again and again."""
+    """Zoom sends per-second 429s repeatedly."""
 
     settings = {"server__wait": "500ms"}
 
@@ -126,7 +126,7 @@ class SecondPaused(Scene):
 
 
 class DayPaused(SecondPaused):
-    """Zoom answers daily 429s, because other apps have used the day's calls."""
+    """Zoom sends daily 429s, because other apps have used the day's calls."""
 
     def prepare(self):
         self.sim.fault("rate_day", headers=True)

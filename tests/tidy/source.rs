@@ -15,8 +15,7 @@ pub(crate) struct File {
 pub(crate) struct Named {
     /// The path as written; for a `use` with braces, the whole path to each name.
     pub(crate) path: Vec<String>,
-    /// The path from the library's root; `None` if it does not begin with `crate`, `self`, `super` or the library's
-    /// name.
+    /// The path from the library's root; `None` for paths to other crates and, in the binary, to the binary itself.
     pub(crate) inside: Option<Vec<String>>,
     pub(crate) line: usize,
     /// `Some` if a `use` names it.

@@ -105,7 +105,7 @@ class Connection:
 
 
 def ask(address, method, target, headers=()):
-    """One request on its own connection; any byte after the answer is an error."""
+    """Sends one request on its own connection, and returns the answer. Any byte after the answer is an error."""
     connection = Connection(address)
     try:
         headers = [*headers, ("Connection", "close")]

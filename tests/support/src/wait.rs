@@ -14,7 +14,7 @@ pub fn until_midnight() -> u64 {
     86_400 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400
 }
 
-/// Polls until the condition returns a value.
+/// Polls until the condition returns a value. Panics after [`PATIENCE`].
 pub fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
