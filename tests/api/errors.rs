@@ -122,7 +122,7 @@ fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
         check(&answer, &sim, expected, (status, code, message.as_deref()), &calls[0]);
         let remembered = answer.header("retry-after").map(|seconds| seconds.parse().unwrap());
         // `zoom_failed` is cached for 30 s, and its `Retry-After` says so. The other problems have no `Retry-After`: a
-        // missing meeting may begin at any time, and the rest never change.
+        // missing meeting may begin at any time, and the rest are not expected to change.
         assert_eq!(remembered, (expected.1 == "zoom_failed").then_some(30));
     }
     let asked: Vec<_> = sim.calls().iter().map(|call| call.kind).collect();

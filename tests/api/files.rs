@@ -15,7 +15,7 @@ use zoom_sim::Sim;
 
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
 
-/// The configuration keys that name a file that `check-config` reads.
+/// The configuration keys of the files that `check-config` reads.
 const FILE_KEYS: [&str; 10] = [
     "zoom.account_id_file",
     "zoom.client_id_file",
