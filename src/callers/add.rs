@@ -179,8 +179,8 @@ impl FileEdit {
         Ok((text, entries))
     }
 
-    /// Writes the new text if it parses as the expected entries. If the callers are an inline list, it does not,
-    /// because this module cannot edit such a list.
+    /// Writes the new text if it parses as the expected entries. It does not, for example, when a caller is added to an
+    /// inline list, which `edit` cannot extend.
     fn write(&mut self, text: Option<&str>, expected: &FileEntries) -> Result<(), EditError> {
         let target = self.path();
         let parses = |text: &&str| parser::parse(text).is_ok_and(|entries| entries == *expected);

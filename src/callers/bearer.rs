@@ -33,10 +33,10 @@ pub(crate) enum Unidentified {
     RefusedToken(TokenError),
     /// Keys that are being fetched may verify the token.
     AwaitsKeys(FetchEnd),
-    /// Workers must not verify as many signatures now as the token may need.
+    /// The token may need more signature verifications than workers may make now.
     NeedsBlockingThread(VerificationCost),
     /// The token cannot be verified yet: the issuer's first keys have not arrived, or too many tokens wait for their
-    /// verification. A retry may help at this time.
+    /// verification. A retry may help at `retry_at`.
     NoKeys {
         retry_at: Instant,
     },

@@ -133,8 +133,8 @@ impl Caller {
         self.ledger.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a limit that this caller has reached, and the time at which it should try again; `None` if a flight may
-    /// start for it now. The state of the day's limits may be a second old.
+    /// Returns the limit that holds this caller back, and the time at which to try again; `None` if a flight may start
+    /// for it now. The state of the day's limits may be a second old.
     pub(crate) fn over_limit(&self, now: Instant) -> Option<(Instant, CallerLimit)> {
         if self.is_anonymous() {
             return None;
@@ -186,7 +186,7 @@ impl Caller {
         self.ledger().count_refusal(today());
     }
 
-    /// Returns the remaining calls of the minute; `None` without a limit.
+    /// Returns the remaining calls of the minute; `None` if the caller has no `calls_per_minute`.
     pub(crate) fn allowance(&self, now: Instant) -> Option<CallAllowance> {
         let limit = self.calls_per_minute?;
         let (left, more_at) = self.ledger().left(limit, now);

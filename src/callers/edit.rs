@@ -54,7 +54,7 @@ pub(super) fn without_caller(text: &str, name: &CallerName) -> Option<String> {
     let start = text.get(..header.start)?.rfind('\n').map_or(0, |newline| newline + 1);
     let end = (end_of_line(text, last) + 1).min(text.len());
     let (before, after) = (text.get(..start)?, text.get(end..)?);
-    // Keeps the empty lines above the entry, and removes those below it.
+    // Removes the empty lines below the entry if there are empty lines above it, or if the text begins with it.
     let after =
         if before.is_empty() || before.ends_with("\n\n") { after.trim_start_matches('\n') } else { after };
     Some([before, after].concat())

@@ -105,8 +105,8 @@ pub(super) fn parse(text: &str) -> Result<FileEntries, Vec<Issue>> {
     let all_are_tables = issuers.is_some();
     let (issuers, issuer_entries): (Vec<_>, Vec<_>) = issuers.into_iter().flatten().unzip();
     parser.compare_issuers(&issuers);
-    // A caller may refer to an issuer that could not be read. Unknown issuers are reported only if every issuer was
-    // read.
+    // A caller may refer to an issuer that could not be read. Unknown issuers are reported only if the name of every
+    // issuer was read.
     if all_are_tables
         && document.syntax_errors.is_empty()
         && issuers.iter().all(|issuer| issuer.name.is_some())
@@ -166,7 +166,7 @@ impl Parser<'_> {
         entries.collect::<Vec<_>>().into_iter().collect()
     }
 
-    /// Returns a text that is not blank and contains no control characters. Reports any other value.
+    /// Returns a string that is not blank and contains no control characters. Reports any other value.
     fn text(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<String> {
         let text = value.as_str().filter(|text| !text.trim().is_empty() && !text.contains(char::is_control));
         text.map(str::to_owned).or_else(|| self.reject(line, format!("{key} must be text in quotes")))

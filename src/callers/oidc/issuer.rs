@@ -125,8 +125,8 @@ impl Issuer {
         self.fetch_ended.send_replace(());
     }
 
-    /// Returns the end of the fetch that may bring the key of a token: of the fetch that is in progress or due or, for
-    /// an unknown key id, of a new fetch if one is permitted now.
+    /// Returns the end of the fetch that may bring the key of a token: a fetch in progress; for an unknown key id, a
+    /// new fetch if one is permitted now; otherwise a fetch that is due.
     pub(in crate::callers) fn awaited_fetch(&self, is_unknown_id: bool, now: Instant) -> Option<FetchEnd> {
         let ended = self.fetch_ended.subscribe();
         let mut schedule = self.schedule();

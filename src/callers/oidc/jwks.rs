@@ -109,7 +109,7 @@ impl KeySet {
         self
     }
 
-    /// Returns the keys that can have signed a token with this `kid` and `alg`.
+    /// Returns the keys that may have signed a token with this `kid` and `alg`.
     pub(super) fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Candidates<'_> {
         let with_id = |key: &&Arc<SigningKey>| id.is_none() || key.id.as_deref() == id;
         let mut named = self.0.iter().filter(with_id).peekable();
