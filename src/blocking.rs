@@ -1,7 +1,7 @@
 //! Threads for work that takes milliseconds or may block, such as cleaning, compressing, and making views.
 //!
 //! They yield the processor to the threads that serve hits: on one CPU, a hit would otherwise wait for up to several
-//! milliseconds whenever a page is packed (docs/adr/0040).
+//! milliseconds whenever a page is compressed (docs/adr/0040).
 
 use std::{
     io,

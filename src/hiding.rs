@@ -35,7 +35,7 @@ impl FieldGroup {
     }
 }
 
-/// The set of groups that are hidden from a caller; empty for most callers.
+/// The set of groups that are hidden from a caller; empty by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct HiddenFields(u8);
 

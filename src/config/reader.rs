@@ -22,7 +22,7 @@ pub(super) struct Reader {
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
     displayed: BTreeMap<&'static str, DisplayValue>,
-    /// Whether a file of a secret, of certificates, of callers or of an issuer may be missing.
+    /// Whether files of secrets, certificates, callers and issuers may be missing.
     files_may_be_missing: bool,
     /// Whether the files of issuers are checked. The service starts without them, because it reads them again later.
     pub(super) checks_issuer_files: bool,

@@ -23,8 +23,8 @@ const CA_FILE: &str = "redis.ca_file";
 const ENCRYPTION_KEY: &str = "redis.encryption_key";
 const ENCRYPTION_KEY_FILE: &str = "redis.encryption_key_file";
 
-/// Reads `[redis]`. Returns `None` if no URL is set, or after reporting a problem. If a URL is set, the day's count
-/// is kept in Redis instead of the state file.
+/// Reads `[redis]`. Returns `None` if no URL is set, or after reporting a problem or a missing file. If a URL is set,
+/// the day's count is kept in Redis instead of the state file.
 pub(super) fn cluster(
     reader: &mut Reader,
     zoom: Option<&ZoomConfig>,

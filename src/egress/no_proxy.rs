@@ -1,8 +1,8 @@
 //! `NO_PROXY`: the hosts to which the service connects without a proxy.
 //!
-//! There is no standard. This implements the forms that curl and Go have in common: names with their subdomains,
-//! addresses and networks (`10.0.0.0/8`), each with an optional port, and `*` for every host. It is implemented here so
-//! that all of the service's HTTP clients follow the same rules.
+//! There is no standard. This implements forms that curl or Go accepts: names with their subdomains, addresses and
+//! networks (`10.0.0.0/8`), each with an optional port, and `*` for every host. It is implemented here so that all of
+//! the service's HTTP clients follow the same rules.
 
 use std::net::IpAddr;
 

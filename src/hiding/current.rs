@@ -14,7 +14,7 @@ impl CurrentKeys {
     /// Derives the keys from Zoom's client secret.
     ///
     /// # Errors
-    /// As [`HidingKeys::derive`].
+    /// The same as for [`HidingKeys::derive`].
     pub fn derive(client_secret: &str) -> Result<Self, KeyDerivationError> {
         Ok(Self(Arc::new(ArcSwap::from_pointee(HidingKeys::derive(client_secret)?))))
     }
