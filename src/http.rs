@@ -123,7 +123,7 @@ pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut Se
 /// Keeps browsers from guessing a media type other than that in `Content-Type`.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Returns the future of a response. The first steps run outside the future, so that it has no room for their
+/// Returns the future of a response. The first steps run outside the future, so that it needs no room for their
 /// variables: actix copies the future, and the allocator is slow for futures of more than 1,032 bytes.
 fn serve(
     request: ServiceRequest,

@@ -88,7 +88,7 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     }
     match state.metrics.exposition() {
         Some(text) => HttpResponse::Ok()
-            // Without this, a cache could choose a lifetime by itself.
+            // Without this, a cache could choose a lifetime of its own.
             .insert_header((CACHE_CONTROL, "no-store"))
             .content_type("text/plain; version=0.0.4; charset=utf-8")
             .body(text),

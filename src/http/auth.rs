@@ -28,7 +28,7 @@ const KEYS_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) enum PendingIdentity {
     /// The keys of the token's issuer are being fetched.
     Keys(FetchEnd),
-    /// Workers must not verify as many signatures now as the token may need.
+    /// The token may need more signature verifications than workers may make now.
     BlockingThread(VerificationCost),
 }
 

@@ -11,7 +11,7 @@ const FULL: QValue = 1_000;
 /// Returns the acceptable coding with the highest weight. If none is acceptable, the response is uncompressed, even if
 /// the caller refuses that. RFC 9110 (12.4.1) allows this instead of a `406`.
 ///
-/// `is_stored` returns whether the cache stores the body in a coding, which decides between codings of equal weight.
+/// `is_stored` returns whether the cache stores the body in a coding, which decides between zstd and gzip of equal weight.
 pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) -> Coding {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
     for value in headers.get_all(ACCEPT_ENCODING) {
@@ -44,7 +44,7 @@ pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) ->
     }
 }
 
-/// Parses a weight such as `q=0.5`, with at most three decimals. An empty text counts as 1. Returns `None` if the
+/// Parses a weight such as `q=0.5`, with at most three decimals. An empty string counts as 1. Returns `None` if the
 /// weight is invalid.
 fn quality(weight: &str) -> Option<QValue> {
     if weight.is_empty() {

@@ -1,4 +1,4 @@
-//! Parses the meeting in a request's path and the parameters in its query.
+//! Parses the meeting id in a request's path and the parameters in its query.
 
 use std::borrow::Cow;
 
@@ -99,7 +99,7 @@ impl QosRequest {
     }
 }
 
-/// Parses the meeting in the path. Reads the raw path, because actix decodes some escapes and leaves others.
+/// Parses the meeting id in the path. Reads the raw path, because actix decodes some escapes and leaves others.
 pub(super) fn meeting(exchange: Exchange<'_>) -> Result<MeetingId, Problem> {
     let Exchange { request, context, .. } = exchange;
     let parsed =

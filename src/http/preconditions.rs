@@ -11,7 +11,7 @@ pub(super) fn not_modified(headers: &HeaderMap, etag: &[u8], fetched_at: SystemT
         return matches;
     }
     let mut dates = headers.get_all(IF_MODIFIED_SINCE);
-    // If there are two dates, neither counts.
+    // If the header is repeated, no date counts.
     let (Some(since), None) = (dates.next(), dates.next()) else { return false };
     let since = since.to_str().ok().and_then(|value| httpdate::parse_http_date(value).ok());
     since.is_some_and(|since| seconds(fetched_at) <= seconds(since))

@@ -12,8 +12,8 @@ use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome};
 pub(super) enum Provenance {
     /// The cache, or the snapshot that a page token names. No refresh was started.
     Hit,
-    /// The cache or another replica's record, after the caller had waited for the fetcher. Its age is computed when the
-    /// response is built.
+    /// The cache or another replica's record, after the caller had waited for the fetcher. The snapshot's age is
+    /// computed when the response is built.
     LateHit,
     /// The cache, stale; a refresh was requested.
     Revalidating,

@@ -50,7 +50,8 @@ impl RequestedForm {
 
 pub(super) enum Representation {
     Whole(Coding),
-    /// A slice of the cached body. It is not compressed: callers choose different slices, so it could hardly be reused.
+    /// A slice of the cached body. It is not compressed: callers choose different slices, so a compressed slice could
+    /// hardly be reused.
     Slice {
         slice: Slice,
         cut: RowRange,

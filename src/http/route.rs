@@ -163,7 +163,7 @@ impl Route {
         self.fixed.ids_in(path)
     }
 
-    /// Parses the meeting in the raw `path`. Only pages accept an id with spaces and dashes, as Zoom shows it.
+    /// Parses the meeting id in the raw `path`. Only pages accept an id with spaces and dashes, as Zoom shows it.
     pub(super) fn meeting(&self, path: &str) -> Result<MeetingId, InvalidMeetingId> {
         let raw = self.match_path(path).unwrap_or_default().meeting;
         if self.handler == RouteHandler::Page {

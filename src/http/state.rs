@@ -56,7 +56,7 @@ impl AppState {
         self.metrics.credentials_ok.set(i64::from(self.fetcher.credentials() == Credentials::Accepted));
     }
 
-    /// Returns what must be hidden from the sender of a request; `None` for most callers.
+    /// Returns what must be hidden from the sender of a request; `None` if nothing is hidden.
     pub(super) fn redaction(&self, identity: &Identity) -> Option<Redaction> {
         Redaction::new(identity.hidden_fields(), || self.hiding_keys.load())
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// The parameters of every path that serves a snapshot.
+/// The parameters that all paths with snapshots have in common.
 pub(super) const OF_SNAPSHOTS: [&str; 5] =
     ["ifNoneMatch", "ifModifiedSince", "cacheControl", "acceptEncoding", "requestId"];
 

@@ -25,8 +25,7 @@ pub(crate) fn guide() -> String {
 }
 
 /// Renders Markdown. Only links within the guide and to `https` URLs are kept, because the service does not have the
-/// other files of the repository.
-/// Headings get the ids that links of the guide to its own chapters use.
+/// other files of the repository. Headings get the ids that the links within the guide use.
 fn from_markdown(markdown: &str) -> String {
     let events: Vec<_> = Parser::new_ext(markdown, Options::ENABLE_TABLES).collect();
     let mut link_is_kept = Vec::new();

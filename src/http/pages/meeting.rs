@@ -176,7 +176,7 @@ impl MeetingTemplate<'_> {
     }
 }
 
-/// Returns the parameters for this type and this meeting's kind, whatever kind a later request would find first.
+/// Returns the parameters `type` and `kind`. The kind is included so that later requests show the same kind.
 fn query_of(meeting: &VisibleMeeting<'_>, meeting_type: MeetingType) -> String {
     format!("type={}&kind={}", meeting_type.as_str(), meeting.key().kind.as_str())
 }

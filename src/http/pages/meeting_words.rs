@@ -123,12 +123,12 @@ pub(super) fn name(row: &HeatmapRow) -> String {
     known.map_or_else(|| format!("Row {}", row.number + 1), shown)
 }
 
-/// Returns a text from Zoom in which U+FFFD replaces each control character, because HTML forbids most of them.
+/// Replaces each control character in a string from Zoom with U+FFFD, because HTML forbids most of them.
 pub(super) fn shown(text: &str) -> String {
     text.replace(|character: char| character.is_control(), "\u{fffd}")
 }
 
-/// Returns the number with at most two decimals, or in scientific notation if it is [`LONG`].
+/// Returns the number with at most two decimals, or in scientific notation if it is at least as large as [`LONG`].
 pub(super) fn figure(value: f64) -> String {
     if value.abs() >= LONG {
         return format!("{value:e}");

@@ -135,7 +135,7 @@ impl<'h> RowView<'h> {
         let (first, last) = measured();
         let left = self.row.left.map(|left| left.max(last.unwrap_or_default()).min(self.axis.columns));
         let Some(begin) = self.row.joined.or(first) else { return Default::default() };
-        // The participant may have left at a time outside the columns.
+        // Without a `leave_time`, the participant is still there. Otherwise the time may be outside the columns.
         let is_there = self.row.field("leave_time").is_none();
         let end = left.unwrap_or(if is_there { self.axis.columns } else { last.unwrap_or_default() });
         let stay = if end > begin { format!("M{begin} 11.5H{end}") } else { String::new() };
