@@ -1,7 +1,7 @@
 //! Rewrites JSON text without building a tree: copies all tokens that do not change, byte for byte, in long runs.
 //!
-//! Has no side effects and never panics. The text must have been validated; if it is not valid after all, the result is
-//! [`Desynced`].
+//! Has no side effects and never panics. The text must have been validated. On any other text, the functions can fail
+//! with [`Desynced`].
 
 mod container;
 mod copier;

@@ -48,7 +48,7 @@ impl Field {
     }
 
     /// Returns a bit for a key of this field. A key has the same bit with and without its suffix. Each fixed key has
-    /// its own bit. The keys of `CpuUsage` share the other 56 bits, by a hash of their first ten bytes. The shortest of
+    /// its own bit. The keys of `CpuUsage` share 56 other bits, by a hash of their first ten bytes. The shortest of
     /// them, `_cpu_usage`, has only ten bytes.
     #[inline]
     pub(crate) fn bit(self, name: &[u8]) -> u64 {

@@ -1,6 +1,6 @@
 //! Walks over JSON text that has already been validated.
 //!
-//! If the text is not valid after all, the methods fail, mostly with [`Desynced`]. No method panics or loops forever.
+//! On any other text, the methods can fail, mostly with [`Desynced`]. No method panics or loops forever.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -42,7 +42,8 @@ pub(super) struct Guard<S> {
     pending: BytesMut,
     /// Whether a request was handed over and its response is not written yet.
     owes_response: bool,
-    /// When the wait for a request began: at the start of the connection, or when the last request was complete.
+    /// When the wait for a request began: at the start of the connection, or when the last request and its response
+    /// were complete.
     idle_since: Instant,
     /// The time from which the timeout of an incomplete head counts; `None` if no byte of a head has arrived.
     head_began: Option<Instant>,

@@ -37,8 +37,8 @@ fn raise_limit() -> Option<u64> {
     }
 }
 
-/// Returns the maximum number of callers' connections with this limit of open files; `None` for no limit. Example:
-/// 1,024 files leave 704 for callers, which are enough for 234 connections.
+/// Returns the maximum number of callers' connections with this limit of open files; `files` is `None` if there is no
+/// limit. Example: 1,024 files leave 704 for callers, which are enough for 234 connections.
 fn most_connections(wanted: u32, files: Option<u64>) -> u32 {
     let Some(files) = files else { return wanted };
     // With very few files, half are reserved, so that callers can have some connections.

@@ -24,7 +24,7 @@ use crossbeam_utils::atomic::AtomicCell;
 use thread_local::ThreadLocal;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines gather before they are written. If the process is killed, lines not written yet are lost.
+/// How long lines gather before they are written. If the process is killed, lines that have not been written are lost.
 const GATHER_TIME: Duration = Duration::from_millis(10);
 /// The maximum size of a buffer, about 15,000 lines. It bounds the memory of each thread while the output is stuck.
 const MAX_BUFFER_BYTES: usize = 4 << 20;

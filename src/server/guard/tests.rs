@@ -177,7 +177,7 @@ fn every_split(stream: &str) -> Vec<Vec<Vec<u8>>> {
     (1..bytes.len()).map(two).chain([single]).collect()
 }
 
-/// A request that must stay hidden in the body of another.
+/// A request after an ambiguous head or body. It must not get a response of its own.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
