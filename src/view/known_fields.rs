@@ -1,7 +1,6 @@
 //! The fields that Zoom documents: their types, an example and, where Zoom gives one, their meaning.
 
-/// The JSON types of a field. Every field can also be null: cleaning turns `""` into null, and hidden values are
-/// null.
+/// The JSON type of a field. Every field can also be null: cleaning turns `""` into null, and hidden values are null.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ValueType {
     Text,

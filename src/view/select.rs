@@ -178,7 +178,7 @@ impl Selection {
     }
 }
 
-/// Returns the time in a text; `None` for any other value.
+/// Returns the time in a JSON string; `None` if the value is not a time.
 fn readable_time(mut ahead: Cursor<'_>) -> Result<Option<Timestamp>, Desynced> {
     if ahead.token()? != b'"' {
         return Ok(None);

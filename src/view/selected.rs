@@ -17,7 +17,7 @@ pub(super) struct SelectedReader<'s> {
     participants: VisibleReader<'s>,
     selection: &'s Selection,
     selected: Vec<u8>,
-    /// Whether the selected participant was read, with or without samples; `true` if no participant is selected.
+    /// Whether the selected participant was read, with or without samples; `true` if the selection names no participant.
     pub(super) found: bool,
 }
 

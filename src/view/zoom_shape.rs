@@ -1,5 +1,5 @@
-//! Restores Zoom's own form of a participant: `"latency_ms":126` becomes `"latency":"126 ms"`, and `null` becomes
-//! `""`, unless Zoom documents that the value is not a text.
+//! Restores Zoom's own form of a participant: `"latency_ms":126` becomes `"latency":"126 ms"`, and `null` becomes `""`,
+//! unless Zoom documents that the value is not a string.
 //!
 //! Text in Zoom's documented form is restored byte for byte, and cleaning the result yields the same cleaned text
 //! again. An entry therefore stays as it is if cleaning its restored form would yield another entry. Examples are a

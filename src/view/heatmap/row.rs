@@ -35,7 +35,7 @@ pub(crate) struct HeatmapRow {
     pub(crate) left: Option<usize>,
     /// One strip for each medium, in the order of [`Medium::ALL`].
     pub(crate) strips: Vec<Strip>,
-    /// The groups that a medium shows.
+    /// The groups that belong to a medium.
     pub(crate) groups: Vec<GroupRow>,
     /// The values of the measurements with limits, column by column.
     pub(crate) series: Vec<Series>,
@@ -55,7 +55,7 @@ pub(crate) struct OverLimit {
 
 #[derive(Debug)]
 pub(crate) struct GroupRow {
-    /// The name of one of the seven groups that a medium shows.
+    /// The name of one of the seven groups that belong to a medium.
     pub(crate) name: String,
     /// How many samples have a number in this group.
     pub(crate) samples: usize,
@@ -195,7 +195,7 @@ fn group_row(group: &Group<'_>) -> GroupRow {
     }
 }
 
-/// Returns a JSON text without its escapes, or a number as it is. A lone surrogate becomes U+FFFD.
+/// Returns a JSON string unescaped, or a number as it is. A lone surrogate becomes U+FFFD.
 fn text_in(raw: &[u8]) -> String {
     let text = Cursor::new(raw).text().and_then(|text| text.name());
     lossy(text.as_deref().unwrap_or(raw))

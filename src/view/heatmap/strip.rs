@@ -33,7 +33,7 @@ impl Medium {
     }
 }
 
-/// The level of a minute.
+/// How a sample, or the worst of a column, compares with the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
     /// Every value is within its limit.

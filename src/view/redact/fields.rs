@@ -105,7 +105,7 @@ impl SampleClass {
     }
 }
 
-/// Returns whether Zoom documents a text, unescaped, as one of the words that it sends in samples.
+/// Returns whether this unescaped string is one of the words that Zoom documents for samples.
 pub(super) fn is_known_word(text: &[u8]) -> bool {
     [&b"normal"[..], b"fair", b"serious", b"critical", b"dBm"]
         .iter()

@@ -19,7 +19,7 @@ const IDENTIFIERS: [&[u8]; 4] = [b"id", b"email", b"participant_uuid", b"user_id
 pub(super) struct Person<'a>([Option<Cow<'a, [u8]>>; IDENTIFIERS.len()]);
 
 impl<'a> Person<'a> {
-    /// Records a text or a number under this name. If a name occurs several times, the first value counts, as in
+    /// Records a string or a number under this name. If a name occurs several times, the first value counts, as in
     /// [`ParticipantIdentity`](crate::view::identity::ParticipantIdentity).
     pub(super) fn record(&mut self, name: &[u8], value: Cow<'a, [u8]>) {
         let slot = IDENTIFIERS.iter().zip(&mut self.0).find(|(known, _)| **known == name);

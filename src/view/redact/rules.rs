@@ -35,11 +35,11 @@ pub(super) enum RedactionScope {
     Time,
     /// A number that is shown.
     Number,
-    /// A text that is shown if it is a known word.
+    /// A string that is shown if it is a known word.
     Word,
     /// A resolution: a number, or an object with two numbers.
     Resolution,
-    /// Any other value below `user_qos`. Its texts and numbers are hidden.
+    /// Any other value below `user_qos`. Its strings and numbers are hidden.
     Unknown,
 }
 
@@ -153,8 +153,8 @@ impl<'a> RedactionRules<'a> {
         Ok(None)
     }
 
-    /// Writes a placeholder for a value that identifies the person, and remembers a text or a number. For `null` or an
-    /// empty text, writes `null`.
+    /// Writes a placeholder for a value that identifies the person, and remembers a string or a number. For `null` or
+    /// an empty string, writes `null`.
     fn replace_by_pseudonym(
         &mut self,
         copier: &mut Copier<'a, '_>,

@@ -1,4 +1,4 @@
-//! A row as a record of CSV (RFC 4180), written so that spreadsheets do not run its texts as formulas.
+//! A row as a record of CSV (RFC 4180), written so that spreadsheets do not run its cells as formulas.
 
 use std::borrow::Cow;
 
@@ -74,7 +74,7 @@ fn joined(json: &[u8]) -> Result<Option<Vec<u8>>, Desynced> {
     Ok(Some(text))
 }
 
-/// Returns a text unescaped, and any other scalar as it is written; `None` for `null`.
+/// Returns a string unescaped, and any other scalar as it is written; `None` for `null`.
 fn scalar<'a>(input: &mut Cursor<'a>) -> Result<Option<Cow<'a, [u8]>>, Desynced> {
     if input.token()? == b'"' {
         return input.text()?.name().map(Some);

@@ -81,8 +81,8 @@ impl CommonValues {
         shared.collect()
     }
 
-    /// Returns the values that the affected participants have in common, each with its field. They are sorted by
-    /// field, and within a field by the number of affected participants, the largest first.
+    /// Returns the values that the affected participants have in common, each with its field, in the order of
+    /// [`COMMON_FIELDS`]. Within a field, the values with the most affected participants come first.
     fn shared(&self) -> impl Iterator<Item = (&'static str, &Frequency)> {
         COMMON_FIELDS.into_iter().zip(&self.values).flat_map(|(field, values)| {
             let mut common: Vec<_> = values.values().filter(|value| self.is_common(value)).collect();

@@ -165,7 +165,7 @@ fn read_group<'a>(
     Ok(())
 }
 
-/// Steps over any value, and returns its JSON text if it is a text or a number.
+/// Steps over any value, and returns its JSON text if it is a string or a number.
 fn text_or_number<'a>(input: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, Desynced> {
     let is_shown = matches!(input.token()?, b'"' | b'-' | b'0'..=b'9');
     input.skipped_value().map(|value| is_shown.then_some(value))

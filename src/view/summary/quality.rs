@@ -1,4 +1,4 @@
-//! Rates a participant by the part of the minutes that were over a limit.
+//! Rates a participant by the share of minutes that were over a limit.
 
 use super::{list::append_list, measurements::Groups};
 
