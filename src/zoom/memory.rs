@@ -56,9 +56,8 @@ pub(crate) struct FlightMemory {
 }
 
 impl FlightMemory {
-    /// Requests memory for the flight's next page. The receiver gets `true` when there is memory, and `false` if the
-    /// flight must fail. Returns `None` if the flight has reached the bound by itself. Wait for the result before the
-    /// next request.
+    /// Requests memory for the flight's next page. The receiver gets `true` when there is memory, and `false` if the flight
+    /// must fail. Returns `None` if this flight alone has reached the bound. Wait for the result before the next request.
     pub(crate) fn request_page(&self) -> Option<oneshot::Receiver<bool>> {
         let most = self.memory.0.most;
         self.memory.change(|ledger| ledger.wait_for_page(self.number, most))

@@ -101,8 +101,8 @@ impl AccessTokens {
         self.refused(now).is_none() && self.current(now).is_some()
     }
 
-    /// Returns the token for a call that is made now, if there is one. If it is time to renew the token, starts a renewal
-    /// in the background.
+    /// Returns the token for a call that is made now; `None` if there is no usable token or the credentials are
+    /// refused. If it is time to renew the token, starts a renewal in the background.
     pub(crate) fn for_call(&self, now: Instant) -> Option<AccessToken> {
         let token = self.current(now).filter(|_| self.refused(now).is_none())?;
         let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));

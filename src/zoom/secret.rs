@@ -14,12 +14,12 @@ const LARGEST_FILE: u64 = 64 << 10;
 /// How often a watched file is read. The documentation promises 5 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A secret text. It has no `Debug`, `Display` or `Serialize`, so that it cannot reach a log by accident.
+/// A secret string. It has no `Debug`, `Display` or `Serialize`, so that it cannot reach a log by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Wraps a text that must not be printed.
+    /// Wraps a string that must not be printed.
     pub(crate) fn new(text: &str) -> Self {
         Self(text.into())
     }

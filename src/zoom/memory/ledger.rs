@@ -55,7 +55,7 @@ impl MemoryLedger {
         self.next_page.remove(&number);
     }
 
-    /// Queues the flight for its next page. Returns `None` if it has reached the bound by itself.
+    /// Queues the flight for its next page. Returns `None` if this flight alone has reached the bound.
     pub(super) fn wait_for_page(&mut self, number: FlightId, most: usize) -> Option<oneshot::Receiver<bool>> {
         let kept = self.flights.get(&number).map_or(0, |flight| flight.kept);
         if kept >= most {

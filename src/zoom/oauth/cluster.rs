@@ -160,7 +160,7 @@ impl ClusterToken {
         }
     }
 
-    /// Removes a token that is no longer valid from Redis, if it is this replica's last one.
+    /// Removes from Redis a token that must be replaced, if it is this replica's last one.
     pub(super) fn forget(&self, token: &AccessToken) {
         let last = self.last.borrow();
         let is_last = last.token.as_ref().is_some_and(|last| last.same_grant(token)) && last.fence != 0;

@@ -111,8 +111,8 @@ impl Endpoint {
     }
 }
 
-/// `sent` is the time at which the request was sent. The token's lifetime is counted from this time, because it
-/// began no earlier.
+/// Parses the response to a request that was sent at `sent`. The token's lifetime is counted from that time, because it
+/// cannot have begun earlier.
 fn parse_response(
     head: &ResponseHead,
     body: &[u8],

@@ -21,8 +21,8 @@ use crate::{
     metrics::RenewalResult,
 };
 
-/// After an error that a retry would not change, such as a 429 without `Retry-After`, callers that need a new token get
-/// the same error for this long. Otherwise each cache miss would become a token request.
+/// After an error that an immediate retry would not fix, such as a 429 without `Retry-After`, callers that need a new
+/// token get the same error for this long. Otherwise each cache miss would become a token request.
 const TOKEN_ERROR_TTL: Duration = Duration::from_secs(10);
 /// The longest `Retry-After` that is obeyed: a wrong one must not stop the service for hours.
 const MAX_TOKEN_ERROR_TTL: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ pub(crate) enum Credentials {
     /// Zoom accepts them, has not responded yet, or refuses a renewal while the current token is usable.
     #[default]
     Accepted,
-    /// Zoom rejects them. The text is Zoom's message, if there is one, or names the missing scope.
+    /// Zoom rejects them. The string is Zoom's message, if there is one, or names the missing scope.
     Refused(String),
 }
 
@@ -27,7 +27,8 @@ pub(super) struct TokenState {
     /// Set after Zoom rejected the credentials. No token is requested and no call is made before its `retry_at`, unless
     /// a mounted secret changes.
     pub(super) refused: Option<Failure>,
-    /// Set after another failure that a retry would repeat. Callers that need a new token get it until its `retry_at`.
+    /// Set after another failure that an immediate retry would not fix. Callers that need a new token get this failure
+    /// until its `retry_at`.
     pub(super) failed: Option<Failure>,
     /// Set after a failed renewal. A usable token is not renewed early before this time.
     pub(super) renew_early_from: Option<Instant>,

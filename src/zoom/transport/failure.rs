@@ -12,7 +12,7 @@ use crate::metrics::Cause;
 #[error("{detail}")]
 pub(crate) struct TransportFailure {
     pub(crate) cause: Cause,
-    /// A text for operators, without secrets and without Zoom's text.
+    /// A message for operators, without secrets and without Zoom's text.
     pub(crate) detail: String,
 }
 

@@ -13,7 +13,7 @@ const LONGEST_HEAD: usize = 16 * 1024;
 /// Asks the proxy for a connection to `target`, as `host:port`. After that, the connection carries only our bytes.
 ///
 /// # Errors
-/// There is no tunnel. The text is for operators.
+/// There is no tunnel. The error is a message for operators.
 pub(super) async fn open(
     proxy: &mut TcpStream,
     target: &str,

@@ -51,8 +51,8 @@ pub(super) fn decode_token(
     AccessToken::new(&text, renew_from, use_until, redactor)
 }
 
-/// Encodes an error that the other replicas would probably also get: refused credentials, or a response that an
-/// immediate retry would not change. Returns an empty text for any other error, or if it cannot be encoded.
+/// Encodes an error that the other replicas would probably also get: refused credentials, or a response after which an
+/// immediate retry would not help. Returns an empty string for any other error, or if it cannot be encoded.
 pub(super) fn encode_error(cluster: &Cluster, error: &RequestError) -> String {
     let (reason, zoom_error, delay) = match error {
         RequestError::Denied(zoom_error) => (Reason::ZoomRejectedCredentials, zoom_error, None),
