@@ -80,7 +80,7 @@ pub struct App {
 }
 
 impl App {
-    /// Wires all parts and binds both listeners. The kernel accepts connections as soon as this returns.
+    /// Wires all parts and binds both listeners. When this returns, the kernel already accepts connections.
     ///
     /// # Errors
     /// An address cannot be bound, the state file or the client secret cannot be used, or the system refuses to

@@ -15,7 +15,7 @@ macro_rules! vocabulary {
             /// Every value.
             $vis const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
 
-            /// The value's word.
+            /// Returns the value's word.
             $vis const fn as_str(self) -> &'static str {
                 match self { $(Self::$value => $word,)+ }
             }

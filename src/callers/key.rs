@@ -5,7 +5,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of a caller key.
+/// The SHA-256 of a caller key or of the operators' key.
 pub(super) type Digest = [u8; 32];
 
 /// The beginning of every generated key. People and scanners for leaked secrets recognize a key by it.

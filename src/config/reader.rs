@@ -46,7 +46,7 @@ impl Reader {
         }
     }
 
-    /// Makes the reader check all files, for `check-config`.
+    /// Makes the reader also check the files of issuers, for `check-config`, and sets whether files may be missing.
     pub(super) fn check_files(&mut self, may_be_missing: bool) {
         self.files_may_be_missing = may_be_missing;
         self.checks_issuer_files = true;

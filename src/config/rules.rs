@@ -15,7 +15,7 @@ use crate::toml_document::one_line;
 /// The typed value, and the TOML that `check-config` prints for it; or the problem.
 pub(super) type Checked<T> = Result<(T, String), String>;
 
-/// Returns the text of a value. Rejects a value that is not text, and a blank text.
+/// Returns the string of a value. Rejects a value that is not a string, and a blank string.
 fn text_of<'a>(raw: &'a RawValue, example: &str) -> Result<&'a str, String> {
     match raw {
         RawValue::Text(text) | RawValue::Variable(text) if text.trim().is_empty() => {

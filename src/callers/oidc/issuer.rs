@@ -157,7 +157,7 @@ impl Issuer {
     }
 }
 
-/// The end of a fetch of keys.
+/// Waits for the end of a fetch of keys.
 pub(crate) struct FetchEnd(watch::Receiver<()>);
 
 impl FetchEnd {

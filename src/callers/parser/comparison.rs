@@ -22,8 +22,8 @@ pub(super) struct IssuerIdentity {
 }
 
 impl Parser<'_> {
-    /// Reports callers with the same name, which would share metrics, and callers with the same key, which requests
-    /// could not distinguish.
+    /// Reports names and keys that occur more than once. Callers with the same name would share metrics, and a key of
+    /// two callers would identify neither.
     pub(super) fn compare_callers(&mut self, callers: &[CallerIdentity]) {
         let (mut names, mut keys) = (HashMap::new(), HashMap::new());
         for (index, CallerIdentity { line, name, keys: digests, .. }) in callers.iter().enumerate() {
