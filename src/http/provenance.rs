@@ -30,7 +30,7 @@ pub(super) enum Provenance {
 }
 
 impl Provenance {
-    /// Returns whether the response was decided for the time at which the request arrived.
+    /// Returns whether the response shows the age of its snapshot at the arrival of the request, not the age after a wait.
     pub(super) fn is_cached(&self) -> bool {
         matches!(self, Self::Hit | Self::Revalidating)
     }

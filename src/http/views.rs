@@ -55,7 +55,7 @@ impl ViewMaker {
         Ok(Self { threads, permits, very_large, in_progress: Mutex::default(), wait })
     }
 
-    /// Returns the lock of this view, which the request that makes it holds.
+    /// Returns the lock of this view. The request that makes the view holds the lock.
     fn lock_of(&self, key: &ViewKey) -> Arc<ViewLock> {
         let mut in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = in_progress.get(key).and_then(Weak::upgrade) {

@@ -143,7 +143,7 @@ fn measurement(field: Field) -> Value {
     }
 }
 
-/// Returns Zoom's description of a measurement, and the unit.
+/// Returns what a measurement means, and its unit.
 pub(super) fn meaning(field: Field) -> &'static str {
     match field {
         Field::Bitrate => "Kilobits per second.",
