@@ -90,7 +90,7 @@ impl<'a> Cursor<'a> {
         Ok(Text { raw, quote, escaped })
     }
 
-    /// Steps over a key and the colon behind it.
+    /// Steps over a key and the colon after it.
     pub(crate) fn key(&mut self) -> Result<Text<'a>, Desynced> {
         let key = self.text()?;
         self.take(b':')?;

@@ -64,7 +64,7 @@ enum At {
     End,
 }
 
-/// The maximum number of digits of a chunk's size. No real chunk needs more, and 17 digits would not fit into 64 bits.
+/// The maximum number of digits of a chunk's size. No real chunk needs more, and such a size always fits into 64 bits.
 const MOST_DIGITS: u8 = 15;
 
 impl ChunkedPosition {
