@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::view::summary::SummaryLimits;
 
-    /// Returns the axis of participants with these join and leave times, each given without the date.
+    /// Returns the axis of participants with these join and leave times, each given without its final `Z`.
     fn axis(stays: &[(&str, &str)], participants: usize) -> TimeAxis {
         let mut builder = AxisBuilder::default();
         for (joined, left) in stays {

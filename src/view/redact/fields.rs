@@ -10,11 +10,11 @@ use crate::{
 pub enum FieldClass {
     /// The field identifies the person. If identity is hidden, the pseudonym replaces its value.
     Pseudonym,
-    /// The field is null if identity or devices are hidden, because people name their devices after themselves.
+    /// The field is hidden if identity or devices are hidden, because people name their devices after themselves.
     IdentityOrDevice,
-    /// The field is null if addresses are hidden.
+    /// The field is hidden if addresses are hidden.
     Address,
-    /// The field is null if devices are hidden.
+    /// The field is hidden if devices are hidden.
     Device,
     /// Every caller sees the field.
     Shown,
@@ -22,7 +22,7 @@ pub enum FieldClass {
     Number,
     /// Every caller sees the list of samples. [`SampleClass`] decides about each value in it.
     Samples,
-    /// Every caller sees the value if it is a boolean. Any other value is null, because the content of a field that
+    /// Every caller sees the value if it is a boolean. Any other value is hidden, because the content of a field that
     /// Zoom adds is not known.
     Unknown,
 }

@@ -16,7 +16,7 @@ use crate::{
 pub enum HiddenForm {
     /// Always `null`.
     Null,
-    /// `[]` for a participant's field that is a list, else `null`, which Zoom's shape turns into `""`.
+    /// `[]` for a participant's field that is a list, else `null`, which Zoom's shape normally turns into `""`.
     ZoomsShape,
 }
 
@@ -191,7 +191,7 @@ fn is_boolean_or_null(token: u8) -> bool {
     matches!(token, b't' | b'f' | b'n')
 }
 
-/// Writes another value for the key that the input is at. The rest of the input begins at `end`.
+/// Replaces the value of the key that the input has just passed. The rest of the input begins at `end`.
 fn replace<'a>(copier: &mut Copier<'a, '_>, end: Cursor<'a>, value: &[u8]) -> Result<(), Desynced> {
     copier.copy_to_input()?;
     copier.out.push(b':');
