@@ -25,7 +25,7 @@ pub(super) struct Reachability {
 
 #[derive(Default)]
 struct HostStatus {
-    /// The cause in the last WARN; `None` before the first one, and after a complete response.
+    /// The cause in the last WARN; `None` before the first one, and after [`Reachability::on_response`].
     logged: Option<Cause>,
     broken_in_a_row: u32,
     last: Option<LastFailure>,
@@ -40,7 +40,7 @@ impl Reachability {
         self.status.borrow().last.clone()
     }
 
-    /// Records a complete response, whatever its status.
+    /// Records a complete 2xx, or a response with any other status.
     pub(super) fn on_response(&self) {
         let mut status = self.status.borrow_mut();
         status.broken_in_a_row = 0;

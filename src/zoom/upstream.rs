@@ -56,8 +56,8 @@ impl Host {
         *self.client.borrow_mut() = self.transport.client();
     }
 
-    /// Records whether a complete response arrived. A call that failed without a transport failure, such as one whose
-    /// response came too late, does not show whether the host can be reached.
+    /// Records whether the host responded. A call that failed without a transport failure, such as one whose response
+    /// came too late, does not show whether the host can be reached.
     pub(super) fn record<T>(&self, response: &Result<T, IncompleteResponse>) {
         match response {
             Ok(_) => self.reachability.on_response(),

@@ -14,7 +14,7 @@ pub(crate) enum Credentials {
     /// Zoom accepts them, has not responded yet, or refuses a renewal while the current token is usable.
     #[default]
     Accepted,
-    /// Zoom rejects them. The string is Zoom's message, if there is one, or names the missing scope.
+    /// Zoom rejects them. The string names the missing scope if a scope is missing, and otherwise repeats Zoom's message.
     Refused(String),
 }
 
