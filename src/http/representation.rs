@@ -50,8 +50,7 @@ impl RequestedForm {
 
 pub(super) enum Representation {
     Whole(Coding),
-    /// A slice of the cached body. It is not compressed: callers choose different slices, so a compressed slice could
-    /// hardly be reused.
+    /// A slice of the cached body. It is not compressed, because a compressed slice could hardly be reused.
     Slice {
         slice: Slice,
         cut: RowRange,
