@@ -144,9 +144,9 @@ impl Fetcher {
         }
     }
 
-    /// Starts a flight that refreshes a stale snapshot in the background. None starts if, for example, a flight for it is
-    /// in progress or `caller` is over its limits. The flight's calls count for `caller`, and flights that callers wait for
-    /// have priority.
+    /// Starts a flight that refreshes a stale snapshot in the background, unless, for example, a flight for the snapshot
+    /// is in progress or `caller` is over its limits. The flight's calls count for `caller`, and flights that callers wait
+    /// for have priority.
     pub(crate) fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
         // Fails only if the fetcher has stopped. Nothing is refreshed then.
         drop(self.commands.send(FetcherCommand::Refresh { key, caller, request }));
@@ -207,7 +207,8 @@ impl Fetcher {
         self.credentials.borrow().clone()
     }
 
-    /// Returns which scope or plan is missing to read webinars, if Zoom refuses them.
+    /// Returns what the app or the account lacks to read webinars, as a message for operators; `None` unless Zoom
+    /// refuses them.
     pub(crate) fn webinar_refusal(&self) -> Option<&'static str> {
         self.webinars.borrow().as_ref().map(|refusal| refusal.detail)
     }

@@ -66,7 +66,7 @@ pub(super) async fn fetch_page(
 }
 
 /// Waits for a permit, and returns it with the access token. The queue grants permits only while there is an access
-/// token, but Zoom may have refused that token to another call since. This call then releases its permit and queues
+/// token, but by now Zoom may have refused another call with that token. This call then releases its permit and queues
 /// again.
 async fn permit_and_token(state: &FetcherState, flight: &Flight) -> Result<(Permit, AccessToken), Failure> {
     loop {

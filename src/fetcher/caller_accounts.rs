@@ -27,7 +27,7 @@ pub(super) struct CallerAccounts {
     callers: Callers,
     scheduler: Scheduler,
     cluster: Option<Cluster>,
-    /// The version of the list of callers that the scheduler got last.
+    /// The version of the list of callers that the scheduler last received.
     version: Cell<Option<u64>>,
 }
 

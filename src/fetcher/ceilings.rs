@@ -19,10 +19,10 @@ pub(super) struct SharedCeilings {
     /// `None` if Redis is not configured, or the caller has no ceiling.
     cluster: Option<Cluster>,
     caller: Arc<Caller>,
-    /// The time of the server, in microseconds, under which Redis has counted the first call. `None` if Redis has not
-    /// counted it, and once the call is made.
+    /// The time at which Redis counted the first call, in microseconds on the Redis server's clock. `None` if Redis has
+    /// not counted it, and once the call is made.
     first: Cell<Option<u64>>,
-    /// The time under which Redis has counted the last call made, to take that call back. 0 if the time is unknown: the
+    /// The time at which Redis counted the last call made, to take that call back. 0 if the time is unknown: the
     /// caller's newest call is then taken back.
     last: Cell<u64>,
 }

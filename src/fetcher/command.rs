@@ -86,7 +86,7 @@ pub(crate) enum FetchSource {
     OthersFlight,
     /// The fetcher found the snapshot in the cache, where the worker had found none that the caller accepts.
     Cache,
-    /// The snapshot is from the record of another replica's earlier flight.
+    /// The snapshot is from a record in Redis, usually of another replica's earlier flight.
     Record,
 }
 
@@ -96,7 +96,8 @@ pub(crate) struct FetcherStatus {
     pub(crate) scheduler: SchedulerStatus,
     /// The day's account of each caller in the callers' file, by the caller's id.
     pub(crate) caller_days: HashMap<u32, CallerDay>,
-    /// How long ago a flight last failed with an error of Zoom, or a cool-down last began, and the failure.
+    /// How long ago an error response of Zoom last failed or redirected a flight, or a cool-down last began, and the
+    /// failure.
     pub(crate) last_refusal: Option<(Duration, Failure)>,
     pub(crate) last_failure: Option<LastFailure>,
     /// The number of live replicas, this one included; `None` without Redis.

@@ -89,8 +89,8 @@ impl Peers {
         drop(actix_rt::spawn(supervisor.watch("the heartbeat to Redis", heartbeat)));
     }
 
-    /// Looks for another replica's snapshot, or waits for its flight in progress. If there is neither, claims the
-    /// fetch.
+    /// Looks for another replica's snapshot, or waits for another replica's flight in progress. If there is neither,
+    /// claims the fetch.
     pub(super) async fn find(&self, flight: &Flight, spans: &FlightSpans) -> PeerResult {
         match self {
             Self::None => PeerResult::FetchHere(None),
@@ -101,9 +101,9 @@ impl Peers {
         }
     }
 
-    /// Publishes the result of a flight to the other replicas, unless this replica fetched without a claim. Returns the
-    /// result for the callers, and whether it may be cached. If another replica has fetched the meeting since, its
-    /// result may be returned.
+    /// Publishes the result of a flight to the other replicas, unless this replica fetched without a claim or the flight
+    /// is detached. Returns the result for the callers, and whether it may be cached. If another replica has fetched the
+    /// meeting since, its result may be returned.
     pub(super) async fn publish(
         &self,
         claim: Option<HeldClaim>,

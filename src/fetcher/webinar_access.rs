@@ -16,7 +16,8 @@ use crate::{
     zoom::{error::Lack, oauth::CREDENTIALS_BACKOFF},
 };
 
-/// Zoom's refusal of all webinars. It is kept until a call for a webinar gets a page, or "no such webinar".
+/// Zoom's refusal of all webinars. It is kept until a call for a webinar gets a page, or an error about that webinar
+/// alone, such as "no such webinar".
 #[derive(Debug, Clone)]
 pub(crate) struct WebinarRefusal {
     /// The missing scope or plan, for operators.
@@ -62,7 +63,7 @@ impl WebinarAccess {
         (lack, zoom_error): (Lack, ZoomError),
         replace_token: impl FnOnce(),
     ) -> Failure {
-        // Several calls in flight are refused at about the same time. Only the first refusal starts the backoff.
+        // Several calls in flight may be refused at about the same time. Only the first refusal starts the backoff.
         if let Err(failure) = self.check(key) {
             return failure;
         }

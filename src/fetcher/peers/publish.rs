@@ -89,8 +89,8 @@ async fn put_in_time(
 }
 
 /// Handles a result that came too late: for example, this process was paused, and another replica took over the claim
-/// and stored its own result. Returns the other replica's result if it is a refusal, or if every waiting caller accepts
-/// it. Otherwise returns this replica's result, which may not be cached.
+/// and stored its own result. Returns the other replica's result if it is a refusal that still counts, or if every
+/// waiting caller accepts it. Otherwise returns this replica's result, which may not be cached.
 async fn superseded(
     peers: &RedisPeers,
     flight: &Flight,
@@ -104,7 +104,7 @@ async fn superseded(
     }
 }
 
-/// Returns whether a failure is stored as the meeting's record. All other failures are only announced to the replicas
+/// Returns whether a failure is stored as the meeting's record. Other failures are at most announced to the replicas
 /// that run now, because a record would overwrite the snapshot, which other replicas may still serve stale.
 fn belongs_in_record(peers: &RedisPeers, flight: &Flight, failure: &Failure) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));

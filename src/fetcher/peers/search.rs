@@ -75,8 +75,7 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
 }
 
 /// Returns the record as the result if it is a refusal that still counts, or a snapshot that every waiting caller
-/// accepts. Any other snapshot is cached, unless the cache has a newer entry, because it can be served stale if Zoom
-/// fails.
+/// accepts. Any other snapshot may be cached; see [`keep_as_fallback`].
 pub(super) fn accept_or_keep(
     peers: &RedisPeers,
     flight: &Flight,
@@ -121,8 +120,8 @@ pub(super) fn is_kept_for_kind(key: SnapshotKey, failure: &Failure) -> bool {
     key.kind == MeetingKind::Meeting && failure.reason == Reason::NotAMeeting
 }
 
-/// Caches a snapshot that was not accepted, unless the cache has a newer entry. It can still be served stale if Zoom
-/// fails.
+/// Caches a snapshot that was not accepted, because it can still be served stale if Zoom fails. Does nothing if the
+/// cache has a newer snapshot or a refusal, or if the flight is detached.
 fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
     let is_newer = match peers.cache.get(&flight.key, now) {
@@ -177,7 +176,7 @@ async fn claim_or_wait(
     }
 }
 
-/// Returns the failure of the other replica's flight if this flight would fail for the same reason.
+/// Returns the failure of the other replica's flight if this flight would probably fail for the same reason.
 fn failure_of(peers: &RedisPeers, flight: &Flight, encoded: &str) -> Option<Failure> {
     let now = Instant::now();
     let mut failure = failure_codec::decode(encoded, &peers.cluster.clock()?, now)?;
