@@ -151,7 +151,7 @@ impl Scheduler {
         dispatcher.quota.local().stretch(pages, dispatcher.quota.now())
     }
 
-    /// Returns until when a cool-down or the daily quota blocks all calls, and the failure. Ignores the rate.
+    /// If a cool-down or the daily quota blocks all calls, returns when that ends, and the failure. Ignores the rate.
     pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
         let denied = dispatcher.quota.local().blocked_until(dispatcher.quota.now())?;

@@ -1,4 +1,5 @@
-//! Admission control: rejects calls that cannot get a permit before their deadline, and says why.
+//! Admission control: rejects calls that cannot get a permit before their deadline, or that find the queue full, and
+//! says why.
 
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,8 @@ impl Dispatcher {
     /// Decides whether a new call may wait. If the queue is full, the new call may evict another one.
     ///
     /// Example: 36 calls a second are permitted, and 400 calls are served before the new one. The new call is served in
-    /// 400 × 28.9 ms = 11.6 s. With 0.36 s for late timers and the margin of 50 ms, it meets a deadline of 12 s. With
-    /// 420 calls before it, the call is rejected immediately.
+    /// 400 × 28.9 ms = 11.56 s. With 0.36 s for late timers and the margin of 50 ms, that is 11.97 s, so the call meets
+    /// a deadline of 12 s. With 420 calls before it, the call is rejected immediately.
     pub(super) fn admit(&mut self, call: &NewCall<'_>, now: Now) -> Result<(), Failure> {
         let blocked = self.quota.local().blocked_until(now);
         let latest = call.deadline.unwrap_or(now.instant + self.patience);
@@ -99,8 +100,8 @@ impl Dispatcher {
         }
     }
 
-    /// Returns the failure for a denied permit. If a cool-down is the reason, the failure has Zoom's message, as far as
-    /// it is known.
+    /// Returns the failure for a denied permit. If a cool-down is the reason, the failure has Zoom's message, if that is
+    /// known.
     pub(super) fn failure(&self, denied: Denied) -> Failure {
         let at = denied.retry_at;
         if let (Limit::Cooldown(_), Some(failure)) = (denied.limit, self.cooldown.as_ref())

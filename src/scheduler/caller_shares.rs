@@ -34,7 +34,10 @@ impl Scheduler {
         self.fair_day(|day, _| day.set_callers(callers));
     }
 
-    /// Starts a fetch for this caller. If the caller has reached a limit of the day, returns when to try again, and that limit.
+    /// Starts a fetch for this caller.
+    ///
+    /// # Errors
+    /// The caller has reached a limit of the day. The error has the time of the next attempt, and that limit.
     pub(crate) fn start_fetch(&self, caller: &str) -> Result<FetchShare, (Instant, CallerLimit)> {
         let started = self.fair_day(|day, state| day.start(caller, state));
         let draw = started.map_err(until)?;

@@ -5,8 +5,9 @@
 //!
 //! 1. The flight's task calls [`super::Scheduler::acquire`]: its call joins the queue, wakes the task of
 //!    [`super::Scheduler::run`], and waits on a channel.
-//! 2. `run` calls [`Dispatcher::dispatch_ready`]. If there is no access token, the fetcher requests one, and no slot is reserved
-//!    until it has arrived. Then the quota requests a [slot](crate::cluster) from Redis in a task of its own.
+//! 2. `run` calls [`Dispatcher::dispatch_ready`]. If there is no access token, the fetcher requests one, and no slot is
+//!    reserved until the token has arrived. Then the quota requests a [slot](crate::cluster) from Redis in a task of its
+//!    own.
 //! 3. The reply, say a slot at 12:00:00.100, wakes `run`, which sleeps until the slot is due.
 //! 4. At 12:00:00.100, `run` takes the slot as a permit, and sends it to the call that is now first in the queue.
 //!
@@ -90,11 +91,11 @@ impl Dispatcher {
     /// The dispatch loop: grants the permits that are available now, and rejects the calls that cannot get one in time.
     /// Returns when to run again; `None` if only an event can change anything.
     ///
-    /// The order matters. Flights that no caller waits for leave first, because each would cost a permit. Then the loop
-    /// checks the reasons that block all calls: a missing access token, a cool-down, a spent day. It takes a permit
-    /// only after that, because the quota counts a permit when it is taken. The permit goes to the call that is then at
-    /// the head of the queue. Example: a slot is due at 12:00:00.100. A flight of a less loaded caller joins the queue
-    /// at 12:00:00.050. That flight gets the slot.
+    /// The order matters. First, flights that no caller waits for leave the head of the queue, because each would cost a
+    /// permit. Then the loop checks the reasons that block all calls: a missing access token, a cool-down, a spent day.
+    /// It takes a permit only after that, because the quota counts a permit when it is taken. The permit goes to the
+    /// call that is then at the head of the queue. Example: a slot is due at 12:00:00.100. A flight of a less loaded
+    /// caller joins the queue at 12:00:00.050. That flight gets the slot.
     pub(super) fn dispatch_ready(
         &mut self,
         drop_if_abandoned: &impl Fn(FlightNumber) -> bool,
@@ -133,9 +134,9 @@ impl Dispatcher {
         }
     }
 
-    /// Handles a missing access token, without which no call is served. Calls whose deadline has passed keep their
-    /// place in the queue for another `patience`. Their callers got `still_fetching`, and join the same flight when
-    /// they retry.
+    /// Handles a missing access token, without which no call is served. Calls whose deadline is near or has passed keep
+    /// their place in the queue for another `patience`. Their callers get `still_fetching`, and join the same flight
+    /// when they retry.
     fn wait_for_access_token(&mut self, expired_at: Instant) -> Option<Instant> {
         self.queue.extend_expired(expired_at, expired_at + self.patience);
         self.next_rejection()

@@ -21,8 +21,8 @@ impl CallerWeight {
 }
 
 vocabulary! {
-    /// Whether callers wait for a flight. Foreground calls are served first, but while refreshes wait, they get one
-    /// permit in twenty.
+    /// Whether callers wait for a flight. Foreground calls are served first, but waiting refreshes get one permit in
+    /// twenty.
     pub enum Priority {
         /// At least one caller waits, or has waited, for the flight.
         Foreground = "foreground",
