@@ -56,7 +56,7 @@ pub(crate) struct SharedQuota {
     /// The earliest time of the next call while Redis is unavailable. It matters only if this process's share is less than
     /// one call a second, which the rate limiter cannot enforce.
     next_standalone: Option<Instant>,
-    /// The version of the callers' accounts that `local` got last.
+    /// The version of the callers' accounts that `local` last received.
     caller_calls_version: u64,
     /// For each caller, the calls of other replicas that its ledger does not contain yet.
     by_others: HashMap<Box<str>, i64>,

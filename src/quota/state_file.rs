@@ -39,7 +39,7 @@ const MAX_BURST: u64 = 3;
 const MAX_CALLERS: usize = 1_000;
 /// The longest name of a caller, in bytes.
 const MAX_NAME: usize = 64;
-/// The maximum size of the file: 128 bytes for each caller.
+/// The maximum size of the file, in bytes: 128 for each of [`MAX_CALLERS`], and the rest for the day's count.
 const MAX_FILE_BYTES: u64 = 128 * 1_024;
 const DAY_MS: u64 = 86_400_000;
 
@@ -172,7 +172,7 @@ impl StateFile {
         if succeeded {
             self.on_disk = job.state;
         } else {
-            // The count on the disk is lower than that of the failed write, so the next write needs no further calls.
+            // The count on the disk is lower than that of the failed write, so another write is due without further calls.
             self.handed_out.calls = 0;
         }
     }
