@@ -73,7 +73,7 @@ use crate::{failure::LimitKind, metrics::Metrics};
 pub struct ClusterConfig {
     /// The address of the server when the process starts.
     pub address: Address,
-    /// Reads the address again from its source, because passwords change and servers move. Returns `None` if it cannot be read.
+    /// Reads the address again from its source, because passwords change and servers move. Returns `None` on failure.
     pub address_now: Arc<dyn Fn() -> Option<Address> + Send + Sync>,
     /// The maximum time of one operation on an open connection.
     pub timeout: Duration,
@@ -221,7 +221,7 @@ impl Cluster {
         if is_usable { Ok(()) } else { Err(Unavailable) }
     }
 
-    /// Opens the circuit breaker: other operations fail until a heartbeat succeeds. The next one is sent immediately.
+    /// Opens the circuit breaker: other operations fail until a heartbeat succeeds. The next heartbeat starts immediately.
     fn failed(&self, error: &OpError) {
         self.record(|breaker| breaker.on_failure(Instant::now()), error);
         self.0.heartbeat_now.notify_one();

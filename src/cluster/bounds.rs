@@ -33,8 +33,8 @@ pub(crate) const MOST_CALLS: u64 = u32::MAX as u64;
 /// The latest time that is accepted. The scripts compute with microseconds in doubles, which are exact until the year
 /// 2255.
 const LATEST: Micros = 1 << 53;
-/// The longest cool-down of the per-second limit. A cool-down of the daily limit ends at most this long after 00:00 UTC (`PAUSE` of
-/// `quota.lua`).
+/// The longest cool-down of the per-second limit. A cool-down of the daily limit ends at most this long after 00:00 UTC
+/// (`PAUSE` of `quota.lua`).
 const PAUSE: Duration = Duration::from_secs(60);
 /// Before a failover, the clock of the other server may have been ahead. Its next day may have begun up to this long
 /// before 00:00 UTC (`DAY_HAS_TURNED` of `quota.lua`).

@@ -28,7 +28,7 @@ pub struct Ceilings<'a> {
 /// The decision about the start of a flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlightStart {
-    /// The flight's first call is counted, under this time of the server in microseconds.
+    /// The flight's first call was counted at this time, in microseconds on the server's clock.
     Counted(u64),
     /// The caller has reached this ceiling. Another flight may start from this time.
     OverLimit(CallerLimit, Instant),

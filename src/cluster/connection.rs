@@ -1,7 +1,7 @@
 //! The two connections to one Redis node, which are opened and closed together.
 //!
-//! The quota, claims and events use one connection. Records use the other, so that a large record hardly delays other
-//! operations. Every operation has a time limit. The circuit breaker decides whether an operation may run, and the
+//! Operations that transfer records use one connection, and all others use the other, so that a large record hardly
+//! delays them. Every operation has a time limit. The circuit breaker decides whether an operation may run, and the
 //! heartbeat decides when to reconnect.
 
 use std::{
@@ -37,7 +37,7 @@ const MAX_REDIRECTS: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Traffic {
-    /// Small and urgent operations: the quota, claims, events.
+    /// Small and urgent operations, such as those on the quota and claims, and events.
     Control,
     /// Operations that send or receive a record.
     Bulk,

@@ -1,6 +1,7 @@
 //! The keys in Redis. Pure.
 //!
-//! All keys begin with the same hash tag. In a Redis Cluster they are therefore in one slot, and a script may use several of them.
+//! All keys begin with the same hash tag. In a Redis Cluster they are therefore in one slot, and a script may use several
+//! of them.
 //!
 //! | key | value | expires |
 //! |---|---|---|

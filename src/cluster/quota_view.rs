@@ -8,8 +8,8 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// All replicas together may hold about the reserved slots of this time, in milliseconds, but at least one each. At 36
-/// calls a second, these are 9 slots.
+/// All replicas together may hold about the slots of this time, in milliseconds, but at least one slot each. At 36 calls
+/// a second, these are 9 slots.
 const RESERVED_MS: u64 = 250;
 
 /// The last reply, and the standalone calls that are not reported yet.

@@ -26,7 +26,7 @@ pub struct StoredRecord {
 }
 
 impl Cluster {
-    /// Returns the record of this key, if there is one that was neither purged nor is too large.
+    /// Returns the record of this key, if there is one that is neither purged nor too large.
     ///
     /// # Errors
     /// Redis is unavailable.
