@@ -49,7 +49,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// The cause of a [`Reason::ZoomFailed`] that another call would not change.
+    /// The cause of a [`Reason::ZoomFailed`] that a retry would not fix.
     pub enum Lasting {
         /// Zoom rejects the request for a reason that no other [`Reason`] describes.
         Refused = "refused",
@@ -152,7 +152,7 @@ impl Failure {
         Self { reason, lasting: None, caller_limit: None, retry_at: None, zoom: None }
     }
 
-    /// Makes a [`Reason::ZoomFailed`] that another call would not change.
+    /// Makes a [`Reason::ZoomFailed`] that a retry would not fix.
     pub(crate) fn lasting(lasting: Lasting) -> Self {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
@@ -176,8 +176,8 @@ impl Failure {
         self.retry_at.is_some_and(|at| now < at)
     }
 
-    /// Returns the limit that caused this failure, or that rejected credentials caused it; `None` if neither did. A
-    /// rate limit is Zoom's if the failure has a response from Zoom, and ours otherwise.
+    /// Returns the limit that caused this failure, or [`RefusedBy::Credentials`]; `None` for any other cause. A rate limit
+    /// is Zoom's if the failure has a response from Zoom, and ours otherwise.
     pub(crate) fn refused_by(&self) -> Option<RefusedBy> {
         match (self.reason, self.zoom.is_some()) {
             (Reason::ZoomRateLimited, false) => Some(RefusedBy::BudgetSecond),

@@ -1,8 +1,8 @@
-//! Removes our secrets from the texts of Zoom and its token endpoint.
+//! Removes our secrets from the strings that Zoom and its token endpoint send.
 //!
 //! A response may repeat parts of its request: an access token, a client secret, an `Authorization` header. Zoom's
-//! texts are therefore shown only as [`RedactedText`]. Only a [`Redactor`], which knows the secrets that requests
-//! contain, makes it from Zoom's text.
+//! strings are therefore shown only as [`RedactedText`]. Only a [`Redactor`], which knows the secrets that requests
+//! contain, makes a [`RedactedText`] from such a string.
 
 mod runs;
 mod unescape;
@@ -28,7 +28,7 @@ const LONGEST_WORD: usize = 100;
 const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
 
-/// Foreign text that is safe for logs and callers: without our secrets, short, and on one line.
+/// A string from another program, made safe for logs and callers: without our secrets, short, and on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct RedactedText(Box<str>);
 
@@ -62,8 +62,8 @@ pub(crate) struct Redactor(Arc<Mutex<KnownSecrets>>);
 #[derive(Default)]
 struct KnownSecrets {
     configured: Vec<Box<str>>,
-    /// Access tokens have a list of their own. A new one is issued about every hour, so they would displace the
-    /// configured secrets.
+    /// Access tokens have a list of their own. A new token is issued about every hour, so in a common list they would
+    /// displace the configured secrets.
     access_tokens: Vec<Box<str>>,
     runs: Runs,
 }

@@ -120,14 +120,15 @@ fn entity(text: &[u8]) -> Option<(u8, usize)> {
     Some((byte, length + 1))
 }
 
-/// Returns at most `most` characters of the text, on one line. Invisible characters are dropped, because they would
-/// hide a secret if they are between its letters.
+/// Returns at most `most` characters of the text, on one line. Invisible characters are dropped, because between the
+/// letters of a secret they would hide it from the search.
 pub(super) fn flat(text: &str, most: usize) -> String {
     let visible = text.chars().filter(|character| !character.is_control() && !is_invisible(*character));
     visible.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
 }
 
-/// Returns whether this is invisible, such as a format character (Unicode category `Cf`), a variation selector or a filler.
+/// Returns whether this character is invisible: a format character (Unicode category `Cf`), a variation selector or a
+/// filler.
 fn is_invisible(character: char) -> bool {
     matches!(
         u32::from(character),
