@@ -178,7 +178,7 @@ impl FlightLink {
         self.request.clone()
     }
 
-    /// Records that the request waits for a flight of another request.
+    /// Records that the request waits for a flight that it did not start.
     pub(crate) fn join(&self, flight: TraceContext) {
         if let Some(joined) = &self.joined {
             // This cannot fail, because a request joins at most one flight.

@@ -10,7 +10,7 @@ use prometheus::{
 use super::labels::{CallResult, ConnectionRefusal, RedisValue, RenewalResult};
 use crate::failure::{LimitKind, RefusedBy};
 
-/// A hit takes a few microseconds, and a miss takes some hundred milliseconds for each page. A request waits for its
+/// A hit takes a few microseconds, and a miss takes about a hundred milliseconds for each page. A request waits for its
 /// flight for at most `server.wait`, which is 12 s by default.
 const REQUEST_BUCKETS: [f64; 19] = [
     1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -20,8 +20,8 @@ const REQUEST_BUCKETS: [f64; 19] = [
 const CALL_BUCKETS: Buckets = Buckets { first: 0.025, factor: 2.0, count: 10 };
 const FLIGHT_BUCKETS: Buckets = Buckets { first: 0.05, factor: 2.0, count: 12 };
 const WAIT_BUCKETS: Buckets = Buckets { first: 0.001, factor: 4.0, count: 8 };
-/// 1 s × 4^n, up to three days. By default, a settled past meeting is served for a day, and for another hour if Zoom
-/// fails.
+/// 1 s × 4^n, up to three days. By default, a settled past meeting is served for about a day, and for another hour if
+/// Zoom fails.
 const AGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 4.0, count: 10 };
 const PAGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 2.0, count: 9 };
 

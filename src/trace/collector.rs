@@ -1,7 +1,7 @@
 //! Sends spans to a collector with OTLP over HTTP, as protobuf. This runs on the library's batch thread, which may
 //! block.
 //!
-//! Spans that the collector does not accept are lost, because there are no retries. Changes of the collector's state
+//! Spans that the collector does not accept are lost, because there are no retries. Changes in the collector's state
 //! are logged, but not more often than [`LOG_INTERVAL`] permits.
 
 use std::{
