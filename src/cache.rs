@@ -53,7 +53,7 @@ pub struct CacheConfig {
     pub not_found_live: Duration,
     /// How long "no such past meeting" is cached.
     pub not_found_past: Duration,
-    /// How long any other error from Zoom is cached if a retry would not change it.
+    /// How long any other error from Zoom is cached if a retry would not fix it.
     pub refusal: Duration,
     /// Decides whether a snapshot is served, refreshed or fetched.
     pub policy: CachePolicy,
@@ -170,7 +170,7 @@ impl Cache {
         (snapshot, is_kept)
     }
 
-    /// Caches a snapshot beside the newest one, for callers who page through it. A snapshot that alone exceeds the bound is not cached.
+    /// Caches a snapshot beside the newest one, for callers who page through it, unless it alone exceeds the bound.
     pub(crate) fn insert_paged(&self, snapshot: &Arc<Snapshot>) {
         let bytes = snapshot_bytes(snapshot);
         if bytes <= self.largest_entry() {
@@ -344,7 +344,7 @@ pub(crate) mod tests {
     #[test]
     fn a_full_purge_removes_what_came_before_it_and_nothing_after() {
         let cache = cache(1 << 30);
-        // Repeated often enough to hit the same tick of the clock twice.
+        // Repeated often enough that some inserts and purges happen within one tick of the clock.
         for round in 0..2_000 {
             assert!(cache.insert(snapshot_of(key(round), 10, 30 * SECOND)).1);
             assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);

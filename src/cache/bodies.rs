@@ -43,8 +43,8 @@ impl Bodies {
         })
     }
 
-    /// Returns the body of a small snapshot, which is stored as gzip only, as zstd; `None` if that fails. Blocks for
-    /// some tenths of a millisecond while it is made.
+    /// Returns the zstd body of a small snapshot, which is stored as gzip only; `None` if making it fails. Blocks for
+    /// some tenths of a millisecond while the body is made.
     pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.cached.get_or_make((snapshot.tag, Coding::Zstd), || {
             let body = Bytes::from(snapshot.zstd().ok()?);
@@ -85,7 +85,7 @@ mod tests {
             (0..20).map(|number| cache.insert(snapshot_of(key(number), 20_000, 30 * SECOND)).0).collect();
         let held: Vec<_> =
             snapshots.iter().filter_map(|snapshot| cache.bodies.decompressed(snapshot)).collect();
-        // Twice a sixteenth is 200,000 bytes.
+        // All bodies in memory may take twice a sixteenth of 1,600,000 bytes, which is 200,000 bytes.
         assert!((8..=10).contains(&held.len()), "{}", held.len());
         drop(held);
         cache.purge_all();

@@ -1,7 +1,8 @@
-//! A cache of bodies that is bounded by bytes. An evicted body is freed at once, unless a response still holds it.
+//! A cache of bodies that is bounded by bytes. An evicted body is freed immediately, unless a response still holds it.
 //!
-//! By itself, moka frees an evicted value only after all threads have finished the look-ups that they had begun. One thread that
-//! waits for a CPU would then keep evicted bodies in memory, and callers would be rejected although there is room.
+//! By itself, moka frees an evicted value only after all threads have finished the look-ups that they had begun. One
+//! thread that waits for a CPU would then keep evicted bodies in memory, and callers would be rejected although there is
+//! room.
 
 use std::{
     hash::Hash,
@@ -58,7 +59,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
         self.cached.get(key)?.body()
     }
 
-    /// Caches the body, whose size is `bytes`, and evicts others at once if that is necessary.
+    /// Caches the body, whose size is `bytes`, and immediately evicts others if that is necessary.
     pub(super) fn insert(&self, key: K, body: V, bytes: usize) {
         self.cached.insert(key, CachedBody::of(body, bytes));
         self.cached.run_pending_tasks();
@@ -79,7 +80,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
         new.or_else(|| slot.body())
     }
 
-    /// Returns this body such that it counts as used memory for as long as the cache or a response holds it.
+    /// Wraps this body, so that it counts as used memory while the cache or a response holds it.
     pub(super) fn count(&self, body: Vec<u8>) -> Bytes {
         let body = CountedBytes { body, in_use: Arc::clone(&self.in_use) };
         body.in_use.fetch_add(body.length(), Ordering::Relaxed);

@@ -2,8 +2,11 @@
 //!
 //! This is GreedyDual-Size-Frequency with a window (docs/adr/0045). The rank of a snapshot is a clock plus its requests
 //! divided by its size, where the fetch counts as a request. The snapshot with the lowest rank is evicted, and the clock
-//! is set to that rank. So a popular snapshot is also evicted once it is no longer requested. Example: while the clock is
-//! at 50, a snapshot of 10 KB with 3 hits gets the rank 50 + 400, and a snapshot of 100 KB with 8 hits gets 50 + 90.
+//! is set to that rank. So a popular snapshot is also evicted once it is no longer requested.
+//!
+//! Example: one request adds 1,000 to the rank of a snapshot of 1 KB ([`SCALE`] is much larger). While the clock is at 50, a
+//! snapshot of 10 KB with 3 hits gets the rank 50 + 1,000 × 4 / 10 = 450, and a snapshot of 100 KB with 8 hits gets
+//! 50 + 1,000 × 9 / 100 = 140.
 //!
 //! A hit only counts the request ([`RequestCount`](crate::snapshot::Snapshot::requests)). When a snapshot has the lowest
 //! rank, but was requested since it got that rank, it gets a new rank and stays.
@@ -19,8 +22,8 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey},
 };
 
-/// How much one request adds to the rank of a snapshot of one byte. Large enough that the quotient is exact for snapshots of
-/// up to a gigabyte.
+/// How much one request adds to the rank of a snapshot of one byte. Large enough that rounding hardly matters for
+/// snapshots of up to a gigabyte.
 const SCALE: u64 = 1 << 36;
 /// A snapshot gets no rank until this fraction of the memory, a sixteenth, has been inserted after it. Otherwise the next
 /// insertion could evict a large meeting, and the next request would fetch it again.
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn a_small_snapshot_needs_fewer_requests_than_a_large_one() {
         let cache = cache(BOUND);
-        // The small one is the older one, and the one whose last request is longer ago.
+        // Snapshot 0 is smaller and older than snapshot 1, and its last request is longer ago.
         for (number, bytes, requests) in [(0, 20_000, 1), (1, 20_000, 5)] {
             insert(&cache, number, bytes / if number == 0 { 20 } else { 1 });
             assert!((0..requests).all(|_| request(&cache, number)));
@@ -312,7 +315,7 @@ mod tests {
     fn a_replaced_snapshot_keeps_its_place_until_the_newer_one_is_there() {
         let cache = cache(BOUND);
         (0..500).for_each(|number| insert(&cache, number, 1_000));
-        // It has the lowest rank, and the newer one is larger.
+        // The snapshot with the lowest rank is replaced by a larger one.
         let lowest = (0..500).find(|number| is_cached(&cache, *number)).unwrap();
         let (cached, _) = cache.insert(snapshot(lowest, 30_000));
         cached.mark_paged();
@@ -367,7 +370,7 @@ mod tests {
     #[test]
     fn snapshots_that_are_no_longer_cached_are_forgotten() {
         let cache = cache(BOUND);
-        // As slow readers hold them.
+        // Keeps replaced snapshots in memory, as slow readers do.
         let held: Vec<_> = (0..1_500).map(|number| cache.insert(snapshot(number % 3, 1_000)).0).collect();
         assert!(cache.eviction.order().ranked.len() > 1_000);
         cache.run_maintenance();

@@ -1,10 +1,10 @@
 //! Negative caching: decides which failures are cached, each as a [`Refusal`], and for how long.
 //!
 //! "No such meeting" replaces the snapshot, because the two contradict each other. Any other failure that is cached is
-//! beside the snapshot, which can still be served stale. A cached failure keeps callers that retry in a loop from
-//! spending the day's calls on a meeting that Zoom does not return. A failure that a retry would not change is cached
-//! for `cache.refusal`; one that a retry may change for [`FAILURE_PAUSE`], or until its `Retry-After`, but for at most
-//! a minute.
+//! stored beside the snapshot, which can still be served stale. A cached failure keeps callers that retry in a loop from
+//! spending the day's calls on a meeting that Zoom does not return. A failure that a retry would not fix is cached for
+//! `cache.refusal`. A failure that a retry may fix is cached for [`FAILURE_PAUSE`], or until its `Retry-After`, but for
+//! at most a minute.
 
 use std::{
     sync::Arc,

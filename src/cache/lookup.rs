@@ -33,7 +33,7 @@ impl Cache {
     }
 
     /// Records that Zoom's endpoint for this kind refuses the id. The id is then assumed to be of the other kind,
-    /// unless the other endpoint has just refused it, too.
+    /// unless the other endpoint has also just refused it.
     pub(super) fn remember_other_kind(&self, key: SnapshotKey, now: Instant) {
         let other = SnapshotKey { kind: key.kind.other(), ..key };
         if is_refused_kind(self.get(&other, now).as_ref()) {
@@ -44,7 +44,7 @@ impl Cache {
     }
 }
 
-/// Returns whether the entry says that Zoom's endpoint for this kind has just refused the id.
+/// Returns whether the entry says that Zoom's endpoint for the entry's kind has just refused the id.
 fn is_refused_kind(entry: Option<&Entry>) -> bool {
     matches!(entry, Some(Entry::Refusal(refusal)) if refusal.failure.reason == Reason::NotAMeeting)
 }

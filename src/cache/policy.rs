@@ -67,7 +67,7 @@ impl FetchRequirement {
 /// How long snapshots are used past their freshness, and how often callers can force a fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct CachePolicy {
-    /// How long a stale snapshot is served at once while it is refreshed in the background.
+    /// How long a stale snapshot is served without waiting while it is refreshed in the background.
     pub while_revalidate: Duration,
     /// How long a stale snapshot is served if Zoom fails, refuses or may not be called.
     pub if_error: Duration,
@@ -82,7 +82,7 @@ impl CachePolicy {
         };
         let Some(snapshot) = cached else { return fetch(FetchReason::UriMiss) };
         if snapshot.fresh_left(now).is_some() {
-            // Failed attempts count, too. Otherwise a caller with `no-cache` could cause a call with every request.
+            // Failed attempts also count. Otherwise a caller with `no-cache` could cause a call with every request.
             let since_last_attempt = || snapshot.since_last_attempt(now);
             let is_enough = self.is_new_enough(snapshot, directives, now, since_last_attempt);
             return if is_enough { Decision::Serve } else { fetch(FetchReason::Request) };
