@@ -60,7 +60,7 @@ pub struct Snapshot {
     pub length: u64,
     /// The number of pages, which is about the cost of fetching the meeting again, in Zoom calls.
     pub(crate) pages: u32,
-    /// The time at which the pages were complete, on the wall clock; with Redis, on the server's.
+    /// The time at which the pages were complete, on the wall clock; with Redis, on the Redis server's clock.
     pub(crate) fetched_at: SystemTime,
     /// The time at which the pages were complete, on the monotonic clock.
     pub fetched_instant: Instant,

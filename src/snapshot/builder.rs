@@ -25,7 +25,7 @@ const TINY: usize = 2_048;
 /// The size of the participants, in bytes, from which a meeting is encoded while its pages are fetched. The
 /// compressors take as much memory as a few megabytes of waiting pages.
 const LARGE: usize = 1024 * 1024;
-/// The zstd level for pages that wait for the last one: it compresses half a gigabyte a second, to a fifth of its
+/// The zstd level for pages that wait for the last page. It compresses half a gigabyte a second, to a fifth of the
 /// size.
 const WAITING_LEVEL: i32 = 1;
 /// The number of bytes of a page that are decompressed at a time.
@@ -249,7 +249,7 @@ mod tests {
         };
         let builders: Vec<_> = std::iter::repeat_with(large).take(8).collect();
         let encoders = builders.iter().filter(|builder| builder.encoder.is_some()).count();
-        // Other tests use compressors at the same time.
+        // There may be fewer, because other tests hold compressors at the same time.
         assert!(encoders <= 4, "{encoders}");
         assert!(builders.into_iter().all(|builder| finish(builder, Duration::ZERO).rows() == 1));
     }

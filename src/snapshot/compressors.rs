@@ -131,7 +131,7 @@ impl Compressors {
 }
 
 /// Reserves space for the output of `bytes` of input. A full vector would double its capacity, which is a hundred
-/// megabytes too many for a large meeting; this adds an eighth.
+/// megabytes too many for a large meeting, so this function adds an eighth.
 fn make_room(out: &mut Vec<u8>, bytes: usize) {
     let least = MIN_ROOM.max(bytes / 8);
     if out.capacity() - out.len() < least {

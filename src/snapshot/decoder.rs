@@ -14,7 +14,7 @@ const STEP: usize = 64 * 1024;
 /// Decodes a range of a body: `left` bytes after the first `skip`.
 ///
 /// Decodes gzip although zstd is faster, because each caller needs a decoder of its own. A gzip decoder takes 40 KB,
-/// but a zstd decoder takes 1 MiB for its window.
+/// and a zstd decoder takes 1 MiB.
 pub struct BodyDecoder {
     blocks: Box<DeflateDecoder<Reader<Bytes>>>,
     skip: u64,

@@ -3,8 +3,8 @@
 use super::key::Tag;
 
 vocabulary! {
-    /// A content coding (RFC 9110, 8.4.1). If the caller has no preference, the earlier coding is used, unless only
-    /// the later one is stored. The word is the coding's name in `Accept-Encoding` and `Content-Encoding`.
+    /// A content coding (RFC 9110, 8.4.1). If the caller has no preference, the coding that is listed first is used,
+    /// unless only a later one is stored. The word is the coding's name in `Accept-Encoding` and `Content-Encoding`.
     pub enum Coding {
         /// Zstandard (RFC 8878).
         Zstd = "zstd",

@@ -1,4 +1,4 @@
-//! Decides how long a snapshot is fresh: briefly while the meeting can still change, and for long once the meeting
+//! Decides how long a snapshot is fresh: briefly while the meeting can still change, and much longer once the meeting
 //! is *settled*. A meeting is settled when it ended so long ago that its data will not change any more. Pure.
 
 use std::time::Duration;

@@ -2,9 +2,8 @@
 //! in them.
 //!
 //! A record contains every stored encoding. If a reader compressed the body itself, another version of a library could
-//! produce other bytes under the same strong entity tag. A record may be corrupt or forged. A
-//! reader therefore decompresses every encoding once, and checks that all have the same body and that it matches the
-//! tag.
+//! produce other bytes under the same strong entity tag. A record may be corrupt or forged. A reader therefore
+//! decompresses every encoding, and checks that all have the same body and that it matches the tag.
 
 use std::{
     io::Read,
@@ -52,8 +51,8 @@ struct Header {
 /// The highest compression ratio that deflate can reach.
 const MAX_DEFLATE_RATIO: u64 = 1_032;
 
-/// The largest permitted window of a zstd frame, as a power of two, because the decoder allocates it. Our own frames
-/// have 512 KiB.
+/// The base-2 logarithm of the largest permitted window of a zstd frame, in bytes. The decoder allocates the window. Our
+/// own frames have windows of 512 KiB.
 const MAX_WINDOW_LOG: u32 = 23;
 
 /// Limits on the times in a record.

@@ -66,8 +66,8 @@ impl RequestCount {
         sum
     }
 
-    /// Begins with half of the requests for the snapshot that this one replaces. Halved, so that the count of a meeting that is refreshed
-    /// again and again reflects its latest requests.
+    /// Begins with half of the requests for the snapshot that this one replaces. Halved, so that the count of a meeting
+    /// that is refreshed again and again reflects its latest requests.
     pub(crate) fn begin(&self, replaced: Option<&Self>) {
         self.recent.store(0, Ordering::Relaxed);
         self.earlier.store(replaced.map_or(0, |replaced| replaced.add_up() / 2), Ordering::Relaxed);
