@@ -1,5 +1,5 @@
 //! Counts each caller's calls of the day. Tracks the calls of all replicas, as far as this process knows them, and the
-//! calls of this process that the other replicas do not know yet. Pure.
+//! calls of this process that the other replicas do not know about yet. Pure.
 
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
@@ -38,7 +38,7 @@ pub struct CallerCount {
     pub calls: u64,
     /// The time of day until which the caller's reserve is drawn.
     pub drawn_until: Duration,
-    /// The number of calls that the other replicas do not know yet, and how many of them were drawn from the reserve.
+    /// The number of calls that the other replicas do not know about yet, and how many of them were drawn from the reserve.
     pub unshared: (u64, u64),
     /// The calls that other replicas have made since this count was last read, minus those that they took back.
     pub by_others: i64,

@@ -49,7 +49,8 @@ pub enum Event {
         key: Option<String>,
         /// The fencing number of the purge.
         fence: u64,
-        /// The id of the replica that made the purge; empty if this replica applies a missed purge.
+        /// The id of the replica that made the purge; empty if this replica made the event, for example for a missed
+        /// purge.
         by: String,
     },
 }
