@@ -82,8 +82,8 @@ impl DailyQuota {
     /// Starts at today's count in the state file.
     ///
     /// # Errors
-    /// The file cannot be read or written. Without this check, operators would notice only when a restart loses the
-    /// count.
+    /// The file cannot be read or written. It is written at the start, because otherwise operators would notice such an
+    /// error only when a restart loses the count.
     pub fn open(limit: u64, per_second: u32, path: Option<&Path>, now: SystemTime) -> io::Result<Self> {
         let mut today = DayCount { date: date_of(now), used: 0, taken: 0 };
         let file = path.map(|path| StateFile::open(path, limit, per_second, today.date)).transpose()?;

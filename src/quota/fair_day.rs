@@ -114,7 +114,7 @@ impl FairDay {
         self.changes.replace(Vec::new()).unwrap_or_default()
     }
 
-    /// Returns the number of this caller's calls here that the other replicas do not know yet.
+    /// Returns the number of this caller's calls here that the other replicas do not know about yet.
     pub(crate) fn unshared(&self, name: &str) -> u64 {
         self.reserves.accounts.get(name).map_or(0, |account| account.unshared.calls)
     }
@@ -132,7 +132,7 @@ impl FairDay {
         self.reserves.weights > 0
     }
 
-    /// Sets a caller's spending on this day, and how much of it the other replicas do not know yet.
+    /// Sets a caller's spending on this day, and how much of it the other replicas do not know about yet.
     pub fn set_spending(&mut self, date: u64, name: &str, spent: CallerSpending, unshared: Unshared) {
         self.roll_over(date);
         // Names come from Redis, where another program could write any number of them. They must not fill the memory.

@@ -16,7 +16,7 @@ pub struct CallerSpending {
     pub drawn_until: Duration,
 }
 
-/// Spending that the other replicas do not know yet.
+/// Spending that the other replicas do not know about yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unshared {
     /// The number of calls.
