@@ -25,7 +25,7 @@ pub(crate) struct CallerSharing {
     /// The calls that other replicas have made for the caller since the last [`Scheduler::take_sharing`], minus those
     /// that they took back.
     pub(crate) by_others: i64,
-    /// The calls of this replica for the caller that the other replicas do not know yet.
+    /// The calls of this replica for the caller that the other replicas do not know about yet.
     pub(crate) unshared: u64,
 }
 
