@@ -1,4 +1,4 @@
-//! Caches views of snapshots, which are made on demand, for some seconds.
+//! Caches views of snapshots for some seconds. Views are made on demand.
 
 use bytes::Bytes;
 
