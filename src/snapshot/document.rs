@@ -1,4 +1,4 @@
-//! The JSON document around a meeting's participants, and where each participant lies in it.
+//! The JSON document around a meeting's participants, and where each participant is in it.
 
 use std::{fmt::Write as _, time::SystemTime};
 

@@ -1,4 +1,4 @@
-//! Reads the participants of a snapshot one after the other, without decompressing the complete body into memory.
+//! Reads the participants of a snapshot one after another, without decompressing the complete body into memory.
 
 use std::io;
 
