@@ -76,7 +76,8 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
             return FlightResult { source_if_peer, ..FlightResult::with_ttl(state, flight, Err(failure)) };
         }
     };
-    // A flight that goes on at the other endpoint has made a call, and completes even if its caller has reached a ceiling.
+    // A flight that has made a call, and now goes on at the other endpoint, completes even if its caller has reached a
+    // ceiling.
     let has_called = state.flights.read(flight, |entry| entry.has_called);
     if !has_called && let Err(failure) = confirm_or_hand_over(state, flight).await {
         // The failure is not published, because other callers, at other replicas, may be within their limits. Dropping

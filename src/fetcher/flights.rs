@@ -239,7 +239,7 @@ impl Flights {
     }
 
     /// Returns whether a failure of the flight is about its meeting. A failure before the first call usually is not: for
-    /// example, there was no access token. It only is if its kind shows that another attempt would not help.
+    /// example, there was no access token. It counts only if its kind shows that another attempt would not help.
     pub(super) fn concerns_meeting(&self, flight: &Flight, failure: &Failure) -> bool {
         let has_called = || self.read(flight, |entry| entry.has_called);
         failure.lasting.is_some() || ends_snapshot(failure.reason) || has_called()
