@@ -87,7 +87,7 @@ impl Callers {
 }
 
 impl Directory {
-    /// Returns the first caller of the file to whom this token belongs, and remembers the token for later requests.
+    /// Returns the first caller in the file that this token identifies, and remembers the token for later requests.
     fn remember(&self, token: &[u8], verified: Verified) -> Result<Arc<Caller>, Unidentified> {
         let Verified { issuer, key, claims } = verified;
         let is_of_issuer = |rule: &TokenRule| match &rule.issuer {

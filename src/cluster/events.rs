@@ -15,7 +15,7 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// A message from one replica to the others. The sender also receives it, but has already handled it.
+/// A message from one replica to the others. The sender also receives it, after it has handled it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// All calls pause after a 429 from Zoom.

@@ -1,5 +1,5 @@
 //! Encodes and decodes the bytes of a record: a head with the format's version, and a body that has a checksum or is
-//! encrypted. Pure.
+//! encrypted. Pure, except that encryption needs random bytes.
 //!
 //! A record that cannot be decoded counts as a miss. This happens if it was truncated, changed or moved from another
 //! Redis key, or if it is from another program, another version or another encryption key.

@@ -21,7 +21,7 @@ use crate::{
     hiding::HiddenFields,
 };
 
-/// How long a request waits for the keys of a token's issuer.
+/// The maximum time that a request waits for the keys of a token's issuer of a token's issuer.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The event that the verification of a token waits for.

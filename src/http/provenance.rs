@@ -1,4 +1,4 @@
-//! The origin of a response's snapshot, and the headers that show it to caches.
+//! The origin of a response's snapshot, and the `Cache-Status` and `Cache-Control` headers that describe it.
 
 use std::cell::RefCell;
 

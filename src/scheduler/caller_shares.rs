@@ -20,7 +20,7 @@ pub(crate) struct FetchShare {
 
 /// How a caller's calls are divided among the replicas.
 pub(crate) struct CallerSharing {
-    /// The number of replicas that divide the caller's ceilings.
+    /// The number of replicas among which the caller's ceilings are divided.
     pub(crate) replicas: u32,
     /// The calls that other replicas have made for the caller since the last [`Scheduler::take_sharing`], minus those
     /// that they took back.

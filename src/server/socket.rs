@@ -31,7 +31,7 @@ impl Socket for TcpStream {
     }
 
     fn reset_when_dropped(&self) {
-        // If this fails, the kernel only tries to send the bytes for a while.
+        // If this fails, the kernel keeps trying to send the bytes for a while.
         drop(self.set_zero_linger());
     }
 }

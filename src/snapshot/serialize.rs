@@ -78,7 +78,7 @@ impl Bounds {
 }
 
 impl Snapshot {
-    /// Encodes the snapshot as a record. The record does not contain `fetched_instant`, which only this process can
+    /// Encodes the snapshot as the content of a record. The record does not contain `fetched_instant`, which only this process can
     /// interpret.
     pub fn to_bytes(&self) -> Vec<u8> {
         let [zstd, gzip, plain] =

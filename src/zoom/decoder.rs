@@ -60,7 +60,7 @@ impl Decoder {
             if part.is_empty() {
                 return Ok(false);
             }
-            // A gzip body may have several members; a deflate body is one.
+            // A gzip body may have several members; a deflate body is a single stream.
             if self.has_ended && self.encoding == ContentEncoding::Deflate {
                 return Err(Corrupt);
             }

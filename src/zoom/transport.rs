@@ -58,6 +58,7 @@ pub(super) fn for_awc(url: &Url) -> String {
 pub(super) fn tls_connector(config: &ZoomConfig) -> TlsConnector {
     let roots = config.more_roots.with_mozilla();
     let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // Only HTTP/1.1: awc sends a stray `GET /` when it retires a pooled HTTP/2 connection that has a stream in flight.
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(tls).into()
 }
@@ -89,8 +90,8 @@ impl Transport {
 
     /// Returns a new client for this host, with no connection yet.
     ///
-    /// ALPN offers HTTP/1.1 only, since 40 calls a second need no h2. The number of connections is not limited,
-    /// because a call that waited for one would reach Zoom later than its permit says.
+    /// The number of connections is not limited, because a call that waited for one would reach Zoom later than its
+    /// permit says.
     pub(super) fn client(&self) -> Client {
         let connector = Connector::new()
             .connector(self.clone())

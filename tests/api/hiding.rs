@@ -1,4 +1,4 @@
-//! Searches the responses to callers with every combination of `hide` for values that must be hidden.
+//! Searches responses, logs, metrics, traces and Redis for values that must be hidden, for every combination of `hide`.
 
 use std::{collections::BTreeSet, fs};
 

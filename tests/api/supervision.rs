@@ -67,7 +67,7 @@ fn a_body_is_decompressed_even_if_no_thread_can_be_created() {
     let by = preload::with(&[("FAIL_WHILE", file.to_str().unwrap())]);
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let service = Service::start_by(&sim, &[("server.workers", "1")], &by);
-    // A compressed response needs no decompression yet.
+    // The stored gzip is sent as it is, so nothing is decompressed yet.
     let first = request(service.addr, "GET", PATH, &[("accept-encoding", "gzip")]);
     assert_eq!((first.status, first.header("content-encoding")), (200, Some("gzip")));
     std::fs::write(&file, "").unwrap();

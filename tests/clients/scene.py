@@ -87,7 +87,7 @@ class Scene:
         self.service_binary, self.sim_binary, self.python, self.node_modules = service_binary, sim_binary, python, node_modules
         with contextlib.ExitStack() as stack:
             self.folder = stack.enter_context(tempfile.TemporaryDirectory())
-            # Several clients send the token's parameters in the query.
+            # Several clients send the parameters of the token request in the query.
             settings = {"token_parameters": "form-or-query"}
             self.direct, self.behind = [stack.enter_context(Sim(sim_binary, **settings)) for _ in range(2)]
             for sim in (self.direct, self.behind):

@@ -1,4 +1,4 @@
-//! Texts: words of a list, paths, secrets and log filters.
+//! Rules for values that are text: choices, booleans, hidden fields, paths, key hashes, secrets and log filters.
 
 use std::path::PathBuf;
 

@@ -4,7 +4,8 @@
 //!
 //! 1. Look up the record. If every caller that waits accepts it, it is the result.
 //! 2. Claim the fetch. If the claim is granted, this replica fetches. If another replica holds the claim, wait for the event
-//!    that ends its flight, and start over.
+//!    that ends its flight. If that flight stored a record, start over. If it announced a failure, this is the result. If no
+//!    event comes, claim again.
 //!
 //! Example: replicas A and B miss the same meeting 5 ms apart, and neither finds a record. A's claim is granted, with
 //! fencing number 100 (it orders claims, see [`crate::cluster`]); B's is not, so B waits. After 900 ms A stores its

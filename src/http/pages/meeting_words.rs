@@ -54,7 +54,7 @@ impl MeetingVerdict {
     }
 }
 
-/// Returns the value that the largest number of affected participants share: "all on Wifi", or "3 of them in Berlin".
+/// Describes the value that the largest number of affected participants share: "all on Wifi", or "3 of them in Berlin".
 fn common(values: &[CommonValue], affected: usize) -> Option<String> {
     let best = values.iter().max_by_key(|value| value.affected)?;
     // If several fields have the same number of participants, the first is used; `max_by_key` would return the last.

@@ -28,7 +28,7 @@ const PER_SECOND: &str = "You have reached the maximum per-second rate limit for
 const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the response header for \
                        details on when you can make another request.";
 
-/// Zoom's codes for these errors; `docs/CALLERS.md` lists them.
+/// Zoom's error codes; docs/CALLERS.md lists them; `docs/CALLERS.md` lists them.
 const CODE_VALIDATION: i64 = 300;
 const CODE_NO_PARTICIPANT: i64 = 1010;
 const CODE_NO_PATH: i64 = 2300;

@@ -37,7 +37,7 @@ impl TokenKey {
     }
 
     pub fn jwk(&self) -> Value {
-        // An uncompressed point: the byte 0x04, then x and y with 32 bytes each.
+        // An uncompressed point: the byte 0x04, then x and y, 32 bytes each.
         let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
         let coordinate = |bytes| URL_SAFE_NO_PAD.encode(bytes);
         json!({ "kty": "EC", "crv": "P-256", "use": "sig", "kid": self.id, "x": coordinate(x), "y": coordinate(y) })

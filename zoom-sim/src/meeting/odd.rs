@@ -125,7 +125,7 @@ pub(crate) fn lacks_samples(index: usize) -> bool {
     matches!(index % 12, 7 | 10)
 }
 
-/// Drops, empties and adds fields of an odd meeting's participant.
+/// Removes some fields of an odd meeting's participant, sets others to null, and adds unknown ones.
 pub(crate) fn disturb_participant(fields: &mut Vec<(&'static str, String)>, index: usize) {
     if index % 3 == 1 {
         fields.retain(|(key, _)| {
