@@ -69,7 +69,7 @@ use self::{
 };
 use crate::{failure::LimitKind, metrics::Metrics};
 
-/// The settings of the server, and the limits that replicas share.
+/// How this process uses Redis, and the limits that replicas share.
 pub struct ClusterConfig {
     /// The address of the server when the process starts.
     pub address: Address,

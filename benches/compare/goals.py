@@ -30,16 +30,18 @@ def one_core(hits):
     plain, packed = (median(of(hits["rows"], "8 KB", coding), per_cpu_second) for coding in ("identity", "gzip"))
     large = median(of(hits["rows"], "800 KB", "gzip"), per_cpu_second)
     return (
-        f"**One core** serves {rounded(packed)} cached meetings of 8 KB a second as gzip, {rounded(plain)} uncompressed, and\n"
-        f"  {rounded(large)} of 800 KB as gzip."
+        f"**One core** serves this many cached meetings per second: {rounded(packed)} of 8 KB as gzip, {rounded(plain)} of 8 KB\n"
+        f"  uncompressed, {rounded(large)} of 800 KB as gzip."
     )
 
 
 def memory_in_short(memory):
     ours = [row for row in memory["rows"] if row["who"] == US]
     idle = next(row for row in memory["idle"] if row["who"] == US)["bytes"] / 2**20
-    each = " and ".join(f"{row['meetings']:,} of {row['size']} {row['added'] / 2**20:,.0f} MiB" for row in ours)
-    return f"**Memory**: {idle:.0f} MiB without meetings. Of cached meetings, {each} more."
+    each = ", and ".join(
+        f"{row['meetings']:,} cached meetings of {row['size']} take {row['added'] / 2**20:,.0f} MiB more" for row in ours
+    )
+    return f"**Memory**: {idle:.0f} MiB without meetings; {each}."
 
 
 def cold_in_short(storm, growth):
@@ -58,9 +60,10 @@ def neighbours_in_short(neighbours):
         return median(rows, lambda row: row["p99"] / 1000)
 
     return (
-        f"**Beside a busy neighbour** on the same core, 99 % of {BUSY:,} hits/s take less than {p99('fetches'):.1f} ms if it fetches 100 "
-        f"participants and an\n  hour in a loop, {p99('views'):.1f} ms if it asks for new tables, summaries and pages of them; alone, "
-        f"{p99('alone'):.1f} ms."
+        f"**Beside a busy neighbour** on the same core, 99 % of {BUSY:,} hits/s take less than {p99('fetches'):.1f} ms if it\n"
+        "  repeatedly fetches a one-hour meeting of 100 participants, and less than "
+        f"{p99('views'):.1f} ms if it requests new tables,\n  summaries and pages of this meeting. "
+        f"Without a neighbour, 99 % take less than {p99('alone'):.1f} ms."
     )
 
 
@@ -119,7 +122,7 @@ def of_large(large):
     number = f"{large['participants']:,}"
     first = median(large["cold"], lambda row: row["first"])
     yield below(f"cold meeting of {number} participants, 50 ms per page: first byte, s", 5.3, first, "{:.2f}")
-    yield below(f"last slice of ten of {number} participants and an hour: CPU ms", 2, ends(large["slices"])[1])
+    yield below(f"last slice of ten, of a one-hour meeting of {number} participants: CPU ms", 2, ends(large["slices"])[1])
     walks = [sum(row["cpu"] for row in rows) for _, rows in grouped(large["slices"], "round")]
     yield below("all slices of it: CPU s", 0.2, statistics.median(walks), "{:.2f}")
 

@@ -80,7 +80,7 @@ impl CallersFile {
     }
 }
 
-/// Quotes a string with white space, quotes or backslashes, so that it stays one word of the line.
+/// Quotes a string that contains white space, quotes or backslashes, so that it stays one word of the line.
 fn quoted(text: &str) -> Cow<'_, str> {
     let is_word = !text.contains(|character: char| character.is_whitespace() || "\"'\\".contains(character));
     if is_word { text.into() } else { format!("{text:?}").into() }

@@ -139,7 +139,7 @@ impl LocalQuota {
         Some(PendingSave { job: job.with_callers(&self.fair_day), blocks_calls })
     }
 
-    /// Returns the write of the exact counts for the end of the process, when no more calls follow; `None` without a
+    /// Returns the job that writes the exact counts at the end of the process, after the last call; `None` without a
     /// state file.
     pub(crate) fn final_save(&mut self, now: Now) -> Option<SaveJob> {
         Some(self.daily.final_save(now.wall)?.with_callers(&self.fair_day))

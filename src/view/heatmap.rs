@@ -24,7 +24,7 @@ use super::{
 pub(crate) struct Heatmap {
     /// The columns of all rows.
     pub(crate) axis: TimeAxis,
-    /// The limits above which a minute counts as over.
+    /// A minute with a value above one of these limits counts as over.
     pub(crate) limits: SummaryLimits,
     /// The values that the affected participants have in common.
     pub(crate) common: Vec<CommonValue>,

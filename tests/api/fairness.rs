@@ -259,7 +259,7 @@ fn a_full_queue_makes_room_for_a_less_loaded_caller() {
     service.finish(&[]);
 }
 
-/// These tests measure rates and need the machine for themselves. `make tests` runs them one at a time, after the
+/// These tests depend on timing and need the machine to themselves. `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;

@@ -516,7 +516,7 @@ fn abandoned_flights_do_not_cause_rejections() {
     service.finish(&["limits."]);
 }
 
-/// These tests measure rates and need the machine for themselves. `make tests` runs them one at a time, after the
+/// These tests depend on timing and need the machine to themselves. `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;

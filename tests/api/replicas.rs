@@ -204,7 +204,7 @@ fn a_replica_that_stops_leaves_its_share_to_the_others() {
     finish(replicas, &[]);
 }
 
-/// These tests measure rates and need the machine for themselves. `make tests` runs them one at a time, after the
+/// These tests depend on timing and need the machine to themselves. `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;

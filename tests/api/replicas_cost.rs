@@ -40,7 +40,7 @@ fn a_meeting_takes_less_than_half_its_size_in_redis() {
     service.finish(&[]);
 }
 
-/// This test measures times and needs the machine for itself. `make tests` runs it after the others.
+/// This test depends on timing and needs the machine to itself. `make tests` runs it after the others.
 mod alone {
     use super::*;
 

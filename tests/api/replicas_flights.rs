@@ -513,7 +513,7 @@ fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     finish(replicas, &[]);
 }
 
-/// These tests measure rates and need the machine for themselves. `make tests` runs them one at a time, after the
+/// These tests depend on timing and need the machine to themselves. `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;

@@ -50,7 +50,7 @@ def patched(target, patch):
 
 
 def fields(message):
-    """(number, bytes) of each length-delimited field of a protobuf message."""
+    """Yields (field number, bytes) for each length-delimited field of a protobuf message."""
     at = 0
 
     def varint():

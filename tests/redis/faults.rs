@@ -550,7 +550,7 @@ async fn a_replica_that_never_reaches_redis_calls_on_its_own() {
     until(&shared, RedisStatus::Up).await;
 }
 
-/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// These tests depend on timing and need the machine to themselves: `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;

@@ -182,7 +182,7 @@ async fn replicas_share_one_daily_count_that_follows_zooms() {
     }
 }
 
-/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// These tests depend on timing and need the machine to themselves: `make tests` runs them one at a time, after the
 /// others.
 mod alone {
     use super::*;

@@ -98,7 +98,8 @@ struct Modules(BTreeMap<Path, Module>);
 
 struct Module {
     name: Path,
-    /// The paths that the module names. In `inside`, paths to its children also begin at the library's root.
+    /// The paths that the module names. [`Named::inside`] is also set for a path that begins with a child's name, such as
+    /// `b::f` in the parent of `b`.
     named: Vec<Named>,
     items: BTreeSet<String>,
     bare_names: BTreeSet<String>,

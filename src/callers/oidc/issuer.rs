@@ -78,7 +78,8 @@ impl Issuer {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a fetch if one is due. The caller makes it, and then calls [`Self::end_fetch`].
+    /// If a fetch is due and none is in progress, marks one as in progress and returns `true`. The watcher must then fetch
+    /// the keys and pass the result to [`Self::end_fetch`].
     pub(in crate::callers) fn begin_fetch(&self, now: Instant) -> bool {
         let mut schedule = self.schedule();
         if schedule.is_fetching || now < schedule.next_fetch {

@@ -1,4 +1,4 @@
-//! Parses a `[[caller]]`.
+//! Parses a `[[caller]]` table of the callers' file.
 
 use std::{num::NonZeroU32, ops::RangeInclusive};
 

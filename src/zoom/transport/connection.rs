@@ -54,7 +54,7 @@ impl ZoomConnection {
         // On a new TLS connection, the kernel may hold session tickets.
         let is_settled = self.is_used || matches!(self.stream, Stream::Left(_));
         let has_input = is_settled && self.has_input();
-        if has_input || !self.is_quiet(context) {
+        if has_input || !self.poll_quiet(context) {
             return Err(self.doubt());
         }
         self.is_used = true;
@@ -77,7 +77,7 @@ impl ZoomConnection {
     }
 
     /// Returns whether no byte has arrived, and the peer has not closed.
-    fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
+    fn poll_quiet(&mut self, context: &mut Context<'_>) -> bool {
         let mut byte = [0];
         self.reader.is_idle()
             && self.input.is_empty()
@@ -128,7 +128,7 @@ impl AsyncRead for ZoomConnection {
             }
             if this.reader.is_idle() || this.reader.is_closed() {
                 // awc polls an idle connection to learn whether it is still usable.
-                let quiet = this.is_quiet(context);
+                let quiet = this.poll_quiet(context);
                 return if quiet { Poll::Pending } else { Poll::Ready(Err(this.doubt())) };
             }
             let more = match std::task::ready!(this.poll_fill(context)) {

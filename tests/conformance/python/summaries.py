@@ -211,7 +211,7 @@ def differences(at, wanted, found):
 
 
 def check(service, meeting, folder, met):
-    """The differences between a meeting's summaries and the recomputed ones. Adds up in `met` what occurred in the summaries."""
+    """The differences between a meeting's summaries and the recomputed ones. Counts in `met` the qualities, shared values, reasons and figures that the summaries contain."""
     findings = []
     path, _, kind = meeting.partition("?")
     for selection, queries in (("", QUERIES), (SELECTION, QUERIES[:1])):

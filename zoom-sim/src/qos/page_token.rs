@@ -24,7 +24,7 @@ struct IssuedToken {
     expired: bool,
 }
 
-/// The page tokens issued so far.
+/// The page tokens that were issued and not yet removed.
 #[derive(Debug, Default)]
 pub(crate) struct PageTokens(HashMap<String, IssuedToken>);
 

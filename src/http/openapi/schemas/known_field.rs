@@ -30,7 +30,7 @@ pub(super) fn properties(fields: &[KnownField]) -> Map<String, Value> {
     fields.iter().map(|field| (field.name.to_owned(), field_schema(field))).collect()
 }
 
-/// Returns an object with these properties. Zoom may add other properties, which are passed on.
+/// Returns the schema of an object with these properties. Zoom may add other properties, which are passed on.
 pub(super) fn open_object(description: &str, properties: Map<String, Value>) -> Value {
     json!({ "type": "object", "description": description, "additionalProperties": true, "properties": Value::Object(properties) })
 }
