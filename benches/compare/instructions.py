@@ -108,7 +108,7 @@ class Asking:
                 answer += self.caller.recv(1 << 16)
             head, _, body = answer.partition(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 200"):
-                raise RuntimeError(head.decode())
+                raise RuntimeError(answer.decode())
             length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
             got = len(body)
             while got < length:
