@@ -81,6 +81,8 @@ impl Callers {
                 Err(Unidentified::AwaitsKeys(end))
             }
             None if is_unknown_id => Err(Unidentified::RefusedToken(TokenError::UnknownKey)),
+            // A fetch has brought the keys since `verify` looked for them.
+            None if issuer.keys().is_some() => self.find_by_bearer(value, now, place),
             None => Err(Unidentified::NoKeys { retry_at: issuer.next_fetch() }),
         }
     }

@@ -69,7 +69,7 @@ impl Issuer {
         Self { entry, keys: ArcSwapOption::empty(), schedule: Mutex::new(schedule), fetch_ended }
     }
 
-    pub(super) fn keys(&self) -> Option<Arc<KeySet>> {
+    pub(in crate::callers) fn keys(&self) -> Option<Arc<KeySet>> {
         self.keys.load_full()
     }
 
