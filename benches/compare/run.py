@@ -27,8 +27,8 @@ from stage import CPUS, ROOT, Stage
 
 # The release profile with function names, which assign instructions to crates.
 BUILD = ["cargo", "build", "--profile", "bench", "--locked", "--workspace"]
-# What each part needs: external programs, examples of this crate, and benches. `None` instead of the examples: nothing is built in
-# advance, because the part builds the service itself.
+# What each part needs: external programs, examples of this crate, and benches. `None` instead of the examples means
+# that `prepare` builds nothing, because the part builds the service itself.
 NEEDS = {
     "hits": (["wrk", "nginx", "varnishd"], ["bare", "open_loop"], []),
     "instructions": (["valgrind"], ["bare"], []),

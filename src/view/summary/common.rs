@@ -92,7 +92,7 @@ impl CommonValues {
     }
 
     /// Returns whether the value is frequent enough. Example: 2 of 41 participants are affected, and both use Wifi.
-    /// Of all 41, 18 use Wifi. 2/2 is more than twice 18/41, so Wifi is common.
+    /// Eighteen of all 41 use Wifi. 2/2 is more than twice 18/41, so Wifi is common.
     fn is_common(&self, value: &Frequency) -> bool {
         value.affected >= LEAST_AFFECTED
             && value.affected * self.participants >= TIMES_AS_FREQUENT * value.participants * self.affected
